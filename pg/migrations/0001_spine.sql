@@ -139,14 +139,15 @@ create table pyengine.in_flight (
 create index in_flight_claim_idx on pyengine.in_flight (queue, application, app_version, priority, seq) where status = 'ENQUEUED';
 create index in_flight_lane_idx on pyengine.in_flight (queue, application, partition_key, app_version, priority, seq)
   where status = 'ENQUEUED' and partition_key is not null;
-create index in_flight_executor_idx on pyengine.in_flight (executor_id) where executor_id is not null;
+create index in_flight_executor_idx on pyengine.in_flight (executor_id, fence) where executor_id is not null;
 create index in_flight_pending_idx on pyengine.in_flight (queue, application, partition_key) where status = 'PENDING' and queue is not null;
 create index in_flight_delayed_idx on pyengine.in_flight (run_at) where status = 'DELAYED';
 create index in_flight_deadline_idx on pyengine.in_flight (deadline) where deadline is not null;
 create unique index in_flight_deduplication_key on pyengine.in_flight (queue, application, deduplication_id)
   where deduplication_id is not null;
 
--- Partitions with work, so that a claim walks lanes and not their rows.
+-- Partitions with work, so that a claim walks lanes and not their rows. An ENQUEUED row with a partition key always has its lane.
+-- served_at orders them: the longest unserved first; in the future while the partition's rate window is full.
 create table pyengine.lanes (
   queue text collate "C" not null,
   application text collate "C" not null,
@@ -154,6 +155,8 @@ create table pyengine.lanes (
   served_at timestamptz not null,
   constraint lanes_pkey primary key (queue, application, partition_key)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+create index lanes_served_idx on pyengine.lanes (queue, application, served_at, partition_key);
 
 -- Claims of rate-limited queues inside their rolling window.
 create table pyengine.queue_starts (
