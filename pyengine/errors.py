@@ -22,7 +22,6 @@ def rebuild_exception(cls: type[BaseException], args: tuple[Any, ...]) -> BaseEx
         if init is not None and issubclass(base, BaseException) and not isinstance(init, FunctionType):
             init(exc, *args)
             break
-    exc.args = args
     return exc
 
 
