@@ -1,4 +1,4 @@
-"""Time under the test's control: `_now()` of the test's database becomes the real clock plus a shift that a table holds."""
+"""Time under the test's control: `_now()` of its database becomes the real clock plus a shift that a table holds."""
 
 from __future__ import annotations
 

@@ -76,9 +76,8 @@ class Program:
                 if ended or not self._news.wait(max(0, min(0.1, until - time.monotonic()))):
                     gone = ended and self.process.poll() is not None
                     if gone or time.monotonic() > until:
-                        raise AssertionError(
-                            f"no line {pattern!r} (x{times}) {'before the end' if gone else 'in time'}:\n{self.report()}"
-                        )
+                        when = "before the end" if gone else "in time"
+                        raise AssertionError(f"no line {pattern!r} (x{times}) {when}:\n{self.report()}")
 
     def report(self) -> str:
         printed = "\n".join(f"{line.stream}: {line.text}" for line in list(self.lines))

@@ -1,7 +1,7 @@
 """One Postgres for the whole run: a URL from the environment, else a container, else a private cluster.
 
-With pytest-xdist all workers share it. The worker that started it owns it and leaves last, so that whatever ends the server
-with its owner (a parent-death signal, the container reaper) never ends it under somebody else's test.
+With pytest-xdist all workers share it. The worker that started it owns it and leaves last, so that whatever ends the
+server with its owner (a parent-death signal, the container reaper) never ends it under somebody else's test.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import pytest
 from plugins import containers, private_cluster
 
 URL_VARIABLE = "PYENGINE_TEST_DATABASE_URL"
+# Insists on one kind: a run that is to prove a path must not quietly take another.
+KIND_VARIABLE = "PYENGINE_TEST_SERVER"
 
 
 class Server(NamedTuple):
@@ -33,6 +35,11 @@ class Server(NamedTuple):
 
 @lru_cache(maxsize=1)
 def chosen_kind() -> str:
+    named = os.environ.get(KIND_VARIABLE)
+    if named:
+        if named not in ("url", "testcontainers", "embedded"):
+            raise pytest.UsageError(f"{KIND_VARIABLE} is {named!r}; it may be url, testcontainers or embedded")
+        return named
     if os.environ.get(URL_VARIABLE):
         return "url"
     return "testcontainers" if containers.engine_answers() else "embedded"
@@ -43,7 +50,7 @@ def pytest_report_header(config: pytest.Config) -> str:
         "url": f"the server of {URL_VARIABLE}",
         "testcontainers": f"testcontainers, image {containers.image()}",
         "embedded": f"a private cluster, {private_cluster.describe()}",
-    }.get(chosen_kind(), "none")
+    }[chosen_kind()]
 
 
 @contextmanager

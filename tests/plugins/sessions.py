@@ -1,4 +1,4 @@
-"""Several sessions on one database, and waiting for what really happens between them instead of guessing with sleeps."""
+"""Several sessions on one database, and waiting for what really happens between them instead of sleeping."""
 
 from __future__ import annotations
 

@@ -1,0 +1,37 @@
+# Everything sets itself up: the first call makes .venv, later calls find it as it is.
+#
+#   make demo     the first program, then a workflow killed with kill -9 that resumes where it was
+#   make test     all tests on a real Postgres: PYENGINE_TEST_DATABASE_URL, else Docker, else a private one
+#                 (make test ARGS="tests/sql -k claim" for some of them)
+#   make check    style, types, SQL and layout
+#   make clean    removes what make made here
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+ARGS ?=
+
+.PHONY: demo test check venv clean
+
+demo: $(READY)
+	@$(BIN)/python examples/demo.py
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python tools/sql_lint.py
+	$(BIN)/python -m pytest -q tests/packaging/test_layout.py
+
+venv: $(READY)
+
+$(READY): pyproject.toml pyengine/_version.py tools/make_venv
+	@tools/make_venv $(VENV)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
