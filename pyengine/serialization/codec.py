@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ..errors import DBOSRemoteError, DBOSSerializationError
 from . import failures, pickling
-from .lossless import from_json, to_json
+from .lossless import from_json, to_json, unshared_json
 from .portable import (
     DBOSPortableJSONSerializer,
     DefaultSerializer,
@@ -80,10 +80,11 @@ class Codec:
             return self._encode_custom({"args": args, "kwargs": kwargs})
         if not args and not kwargs:
             return _NO_ARGUMENTS
-        text = to_json({"args": list(args), "kwargs": kwargs})
+        call = {"args": list(args), "kwargs": kwargs}
+        text = to_json(call)
         if text is not None:
             return b"j" + text
-        return self._pickle({"args": args, "kwargs": kwargs})
+        return self._pickle(call)
 
     def decode_call(self, data: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
         data = bytes(data)
@@ -133,6 +134,9 @@ class Codec:
 
     def _pickle(self, value: Any) -> bytes:
         if self.strict:
+            text = unshared_json(value)
+            if text is not None:
+                return b"j" + text
             raise DBOSSerializationError(f"Cannot store {_what(value)}: it is not plain JSON. {_STRICT_ADVICE}")
         return b"p" + pickling.encode(value)
 
@@ -163,6 +167,8 @@ class Codec:
     def _decode_custom(self, body: bytes) -> Any:
         name, _, text = body.decode("utf-8", "surrogatepass").partition("\n")
         serializer = self._known.get(name)
+        if serializer is None and name == "py_pickle":
+            raise DBOSSerializationError("Refused to read a pickle: strict mode is on here")
         if serializer is None:
             raise DBOSSerializationError(
                 f"A stored value needs the serializer {name!r}; configure it with the key `serializer`"
@@ -200,18 +206,22 @@ def _name(serializer: Serializer) -> str:
     return name
 
 
-def _what(value: Any) -> str:
+def _what(value: Any, depth: int = 8) -> str:
     """The first part of `value` that JSON would not bring back, for a message."""
-    if type(value) is dict:
+    if depth and type(value) is dict:
         for key, item in value.items():
             if type(key) is not str:
                 return f"a dict with the key {key!r}"
-            if to_json(item) is None and item is not value:
-                return f"{_what(item)} (under {key!r})"
-    if type(value) is list or type(value) is tuple:
+            if unshared_json(item) is None:
+                return f"{_what(item, depth - 1)} (under {key!r})"
+    if depth and type(value) in (list, tuple):
         for index, item in enumerate(value):
-            if to_json(item) is None and item is not value:
-                return f"{_what(item)} (at [{index}])"
-    if type(value) is float or type(value) is str:
-        return f"the {pickling.type_name(value)} {value!r:.80}"
+            if unshared_json(item) is None:
+                return f"{_what(item, depth - 1)} (at [{index}])"
+    if type(value) is float:
+        return f"the float {value}"
+    if type(value) is str:
+        return "a str with a lone surrogate"
+    if type(value) is int:
+        return "an int with more digits than Python reads back"
     return f"a {pickling.type_name(value)}"

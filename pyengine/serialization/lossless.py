@@ -12,6 +12,8 @@ from typing import Any, Final
 # Deeper values go to pickle: both ends of the JSON library recurse, on stacks of unknown depth.
 MAX_DEPTH: Final = 100
 
+_MAX_COPIES: Final = 1_000_000
+
 SCALARS: Final = frozenset({NoneType, bool, int, float, str})
 _TYPES: Final = SCALARS | {list, dict}
 _KEYS: Final = frozenset({str})
@@ -67,6 +69,32 @@ def to_json(value: Any) -> bytes | None:
         return _to_text(value).encode()
     except ValueError:  # a NaN, an infinity, a lone surrogate, or an int beyond the interpreter's digit limit
         return None
+
+
+def unshared_json(value: Any) -> bytes | None:
+    """As `to_json`, but a container that occurs several times becomes several: for strict mode, which has no pickle."""
+    text = to_json(value)
+    if text is not None:
+        return text
+    try:
+        return to_json(_unshared(value, MAX_DEPTH, [_MAX_COPIES]))
+    except _TooMuch:
+        return None
+
+
+class _TooMuch(Exception):
+    pass
+
+
+def _unshared(value: Any, depth: int, budget: list[int]) -> Any:
+    budget[0] -= 1
+    if depth < 0 or budget[0] < 0:  # a circle, or sharing on so many levels that the copy would explode
+        raise _TooMuch
+    if type(value) is list:
+        return [_unshared(item, depth - 1, budget) for item in value]
+    if type(value) is dict:
+        return {key: _unshared(item, depth - 1, budget) for key, item in value.items()}
+    return value
 
 
 def from_json(data: bytes) -> Any:
