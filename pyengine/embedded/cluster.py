@@ -71,7 +71,6 @@ class Cluster:
         for scrap in self.place.state.glob("new-*"):
             shutil.rmtree(scrap, ignore_errors=True)
         if (self.place.data / "PG_VERSION").exists():
-            self._heal_password()
             return
         if self.place.data.exists():
             aside = self.place.data.with_name(f"postgres.unusable-{secrets.token_hex(3)}")
@@ -79,7 +78,8 @@ class Cluster:
             self.say(f"{self.place.data} held no database; moved to {aside.name}")
         scratch = Path(tempfile.mkdtemp(prefix="new-", dir=self.place.state))
         self._give(scratch)
-        password = self._set_password()
+        password = secrets.token_hex(24)
+        write_private(self.home.password_file, password)
         # initdb runs as the server's user, who cannot read the home's own password file.
         secret = scratch / "password"
         secret.touch(mode=0o600)
@@ -101,14 +101,9 @@ class Cluster:
             return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         return ["--locale=C"]
 
-    def _set_password(self) -> str:
-        password = secrets.token_hex(24)
-        write_private(self.home.password_file, password)
-        return password
-
     def _heal_password(self) -> None:
         """A lost password file is no reason to lose the data: single-user mode asks for none."""
-        if self.home.password_file.exists() or self.running() is not None:
+        if self.home.password_file.exists():
             return
         self.say("the password file is missing; setting a new password")
         password = secrets.token_hex(24)
@@ -128,6 +123,7 @@ class Cluster:
         while self._adopted is None:
             self._disown_stale_pid()
             try:
+                self._heal_password()
                 self._launch()
                 return
             except StartFailed as failure:
@@ -138,7 +134,7 @@ class Cluster:
         self._wait_ready()
 
     def running(self) -> int | None:
-        """The pid of the server, started or adopted or left behind; None when there is none."""
+        """The pid of the server: the started one, else one that was left behind; None when it ended."""
         if self._process is not None:
             return self._process.pid if self._process.poll() is None else None
         pid = self._noted_pid()
@@ -276,7 +272,7 @@ def data_major(data: Path) -> int | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise StartFailed(f"cannot read {data}/PG_VERSION ({error}): move {data} away to start empty, {INSTEAD}") from error
+        raise StartFailed(f"cannot read {data}/PG_VERSION ({error}): move {data} away, {INSTEAD}") from error
 
 
 def _environment() -> dict[str, str]:
@@ -293,7 +289,6 @@ def _die_with(parent: int) -> Callable[[], None] | None:
     set_parent_death_signal = 1
 
     def arm() -> None:
-        os.umask(0o077)
         prctl(set_parent_death_signal, signal.SIGQUIT, 0, 0, 0)
         if os.getppid() != parent:  # it was killed before the line above
             os._exit(1)

@@ -18,11 +18,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from . import binaries, home, locks
-from .cluster import PORT, Cluster, StartFailed, data_major
+from .cluster import PORT, SUPERUSER, Cluster, StartFailed, data_major
 from .home import Home, Place
 from .problems import ServerProblem
 
 GRACE_SECONDS = 1.0
+TERM_SECONDS = 30.0
 POLL_SECONDS = 0.25
 LOG_BYTES = 4 * 1024 * 1024
 CRASHES_ALLOWED = 5
@@ -36,12 +37,18 @@ class Keeper:
         self.cluster = cluster
         self.lock = lock
         self.users = locks.Lock(where.users_lock)
-        self.told_to_stop = False
+        self._server_file: locks.Lock | None = None
+        self._stop_at: float | None = None
         self._crashes: list[float] = []
         self._wakeup, self._waker = os.pipe()
 
     def listen(self) -> None:
-        """SIGTERM stops in good order; the terminal's signals mean the program, never the server."""
+        """The terminal's signals mean the program, never the server.
+
+        SIGTERM often goes to a whole control group at once: a program that finishes its work on it still needs its
+        database, so the keeper gives the users some time first. A second one ends that.
+        """
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # inherited from whatever thread started this
         for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(ignored, signal.SIG_IGN)
         os.set_blocking(self._waker, False)
@@ -52,20 +59,22 @@ class Keeper:
     def start(self) -> None:
         self.cluster.make()
         self.cluster.start()
-        description = {
+        if self._server_file is not None and self._server_file.is_current():
+            return
+        facts = {
             "keeper": os.getpid(),
-            "pid": self.cluster.running(),
             "version": self.cluster.binaries.version,
             "data": str(self.place.data),
             "sockets": str(self.cluster.sockets),
             "port": PORT,
+            "user": SUPERUSER,
         }
-        home.write_private(self.where.server_file, json.dumps(description))
+        self._server_file = locks.publish(self.where.server_file, json.dumps(facts))
 
     def watch(self) -> None:
         """Return when the server is to be stopped, with users.lock held."""
         unused_since: float | None = None
-        while not self.told_to_stop:
+        while self._stop_at is None or time.monotonic() < self._stop_at:
             self._sleep(POLL_SECONDS)
             if not self.users.is_current() or not self.lock.is_current():
                 say("the folder was deleted; ending the server")
@@ -74,19 +83,21 @@ class Keeper:
             if self.users.try_exclusive():
                 now = time.monotonic()
                 unused_since = now if unused_since is None else unused_since
-                if now - unused_since >= GRACE_SECONDS:
+                if now - unused_since >= GRACE_SECONDS or self._stop_at is not None:
                     return
                 self.users.unlock()
             else:
                 unused_since = None
             if self.cluster.running() is None:
+                if self._stop_at is not None:
+                    return
                 self._restart()
             _bound(self.where.server_log)
 
     def stop(self) -> None:
         self.cluster.stop()
-        with suppress(OSError):
-            self.where.server_file.unlink()
+        if self._server_file is not None:
+            self._server_file.close()
         # In this order: whoever gets users.lock next must find no keeper.
         self.lock.close()
         self.users.close()
@@ -101,7 +112,8 @@ class Keeper:
         self.start()
 
     def _stop_soon(self, *_: object) -> None:
-        self.told_to_stop = True
+        patience = TERM_SECONDS if self._stop_at is None else 0.0
+        self._stop_at = time.monotonic() + patience
 
     def _sleep(self, seconds: float) -> None:
         if select.select([self._wakeup], [], [], seconds)[0]:
@@ -115,6 +127,7 @@ def run(folder: Path, packages: Sequence[Path], report: int) -> int:
     if not lock.try_exclusive():  # another keeper; who started this one looks again
         return 0
     keeper = None
+    channel = Report(report)
     try:
         place = home.locate(where)
         chosen = binaries.choose(binaries.installations(packages), data_major(place.data), place.data)
@@ -125,12 +138,12 @@ def run(folder: Path, packages: Sequence[Path], report: int) -> int:
         keeper.listen()
         keeper.start()
         say(f"Postgres {chosen.version} runs in {place.data}")
-        _report(report, {"ready": True})
+        channel.send({"ready": True})
         keeper.watch()
         say("stopping")
     except (ServerProblem, StartFailed, OSError) as error:
         say(str(error))
-        _report(report, {"problem": _explain(error, where)})
+        channel.send({"problem": _explain(error, where)})
         return 1
     finally:
         if keeper is not None:
@@ -148,10 +161,18 @@ def _explain(error: Exception, where: Home) -> str:
     return f"the embedded Postgres did not start: {error} (more in {where.server_log} and {where.keeper_log.name})"
 
 
-def _report(pipe: int, message: dict[str, object]) -> None:
-    with suppress(OSError):  # closed: reported before, or nobody waits any more
-        os.write(pipe, json.dumps(message).encode())
-        os.close(pipe)
+class Report:
+    """One line to the process that started this one."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe: int | None = pipe
+
+    def send(self, message: dict[str, object]) -> None:
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            with suppress(OSError):  # nobody waits any more
+                os.write(pipe, json.dumps(message).encode() + b"\n")
+            os.close(pipe)
 
 
 def _bound(log: Path) -> None:

@@ -21,9 +21,9 @@ def main() -> int:
     os.chdir("/")
     os.umask(0o077)
     here = Path(__file__).resolve().parent
-    for name, folder in (("pyengine", here.parent), ("pyengine.embedded", here)):
+    for name, location in (("pyengine", here.parent), ("pyengine.embedded", here)):
         package = types.ModuleType(name)
-        package.__path__ = [str(folder)]
+        package.__path__ = [str(location)]
         sys.modules[name] = package
     from pyengine.embedded import keeper
 

@@ -32,7 +32,7 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self.path = path
         # O_NOFOLLOW: root never opens what a link planted in the folder points to.
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         _held.add(self)
 
     def try_shared(self) -> bool:
@@ -42,7 +42,7 @@ class Lock:
         return self._try(shared=False)
 
     def unlock(self) -> None:
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
 
     def acquire(self, *, shared: bool, deadline: float) -> None:
         """Wait for the lock. Polls, because a blocking flock knows no deadline."""
@@ -53,22 +53,24 @@ class Lock:
 
     def is_current(self) -> bool:
         """Whether the path still names the file that is locked; it does not once somebody deleted the folder."""
+        if self not in _held:
+            return False
         try:
             there = os.stat(self.path)
         except OSError:
             return False
-        here = os.fstat(self._descriptor)
+        here = os.fstat(self.descriptor)
         return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
     def close(self) -> None:
         """Let go. Safe to repeat. Never unlocks explicitly: in a forked child that would unlock the parent too."""
         if self in _held:
             _held.discard(self)
-            os.close(self._descriptor)
+            os.close(self.descriptor)
 
     def _try(self, *, shared: bool) -> bool:
         try:
-            fcntl.flock(self._descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(self.descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
@@ -81,6 +83,33 @@ def is_locked(path: Path) -> bool:
         return not lock.try_shared()
     finally:
         lock.close()
+
+
+def publish(path: Path, text: str) -> Lock:
+    """Write a file that counts only as long as the returned lock is held: a killed writer's word is void at once."""
+    scratch = path.with_name(f".{path.name}-{os.getpid()}")
+    lock = Lock(scratch)
+    lock.acquire(shared=False, deadline=time.monotonic() + 1.0)
+    os.ftruncate(lock.descriptor, 0)
+    os.write(lock.descriptor, text.encode())
+    os.replace(scratch, path)
+    lock.path = path
+    return lock
+
+
+def read_published(path: Path) -> str | None:
+    """The text of a published file whose writer lives. Lock and text belong to the same open file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(descriptor, 65536).decode()
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def _forget_in_child() -> None:

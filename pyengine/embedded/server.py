@@ -21,7 +21,6 @@ from .problems import ServerProblem
 
 START_SECONDS = 120.0  # crash recovery may take a while; a keeper that fails says so much sooner
 KEEPER_LOG_BYTES = 256 * 1024
-SUPERUSER = "postgres"
 NOT_ON_WINDOWS = (
     "the embedded Postgres does not run on Windows: set DBOS_SYSTEM_DATABASE_URL to a Postgres of your own "
     "(postgresql://user:password@localhost:5432/name)"
@@ -54,6 +53,7 @@ class EmbeddedServer:
         self._facts = facts
         self._password = password
         self._home = use.home
+        self._process = os.getpid()
 
     @property
     def url(self) -> str:
@@ -64,7 +64,7 @@ class EmbeddedServer:
         """libpq URI of a database of this server, which need not exist yet. The same after every restart."""
         host = quote(str(self._facts["sockets"]), safe="/")
         return (
-            f"postgresql://{SUPERUSER}:{quote(self._password, safe='')}@/{quote(name, safe='')}"
+            f"postgresql://{self._facts['user']}:{quote(self._password, safe='')}@/{quote(name, safe='')}"
             f"?host={host}&port={self._facts['port']}"
         )
 
@@ -83,6 +83,8 @@ class EmbeddedServer:
         if self._use is None:
             raise EmbeddedUnavailable(f"{self.description} was released")
         try:
+            if self._process != os.getpid():  # forked: this process is a user of its own from here on
+                self._use, self._process = _enter(home.prepare(self._home.folder.parent)), os.getpid()
             self._facts = _join(self._use)
         except ServerProblem as problem:
             raise EmbeddedUnavailable(str(problem)) from None
@@ -90,7 +92,7 @@ class EmbeddedServer:
     def release(self) -> None:
         """This use is over. The server stops a moment after the last one in any process. Safe to repeat."""
         use, self._use = self._use, None
-        if use is not None:
+        if use is not None and self._process == os.getpid():
             _leave(use)
 
 
@@ -103,9 +105,7 @@ def start(folder: Path) -> EmbeddedServer:
         raise EmbeddedUnavailable(NOT_ON_WINDOWS)
     try:
         where = home.prepare(folder)
-        with _uses_guard:
-            use = _uses.setdefault(where.folder, _Use(where))
-            use.count += 1
+        use = _enter(where)
         try:
             facts = _join(use)
             return EmbeddedServer(use, facts, where.password_file.read_text())
@@ -131,7 +131,8 @@ def _join(use: _Use) -> dict[str, object]:
                 # With the users' lock held, a keeper that lives will not stop.
                 if not locks.is_locked(where.keeper_lock):
                     _spawn(where, deadline)
-                if facts := home.read_json(where.server_file):
+                if text := locks.read_published(where.server_file):
+                    facts: dict[str, object] = json.loads(text)
                     return facts
                 if time.monotonic() > deadline:
                     raise locks.LockTimeout
@@ -154,10 +155,15 @@ def _hold(use: _Use, deadline: float) -> None:
         use.lock.acquire(shared=True, deadline=deadline)
 
 
+def _enter(where: Home) -> _Use:
+    with _uses_guard:
+        use = _uses.setdefault(where.folder, _Use(where))
+        use.count += 1
+        return use
+
+
 def _leave(use: _Use) -> None:
     with _uses_guard:
-        if _uses.get(use.home.folder) is not use:  # taken over from the parent by a fork: the lock is not ours
-            return
         use.count -= 1
         if use.count == 0:
             del _uses[use.home.folder]
@@ -171,7 +177,6 @@ def _spawn(where: Home, deadline: float) -> None:
     if not packages:
         raise ServerProblem(binaries.NO_BINARIES)
     with suppress(FileNotFoundError):
-        where.server_file.unlink()  # of a keeper that was killed
         if where.keeper_log.stat().st_size > KEEPER_LOG_BYTES:
             where.keeper_log.unlink()
     reading, writing = os.pipe()
@@ -183,7 +188,8 @@ def _spawn(where: Home, deadline: float) -> None:
             # that a Ctrl-C in the next millisecond does not reach it either.
             subprocess.run(
                 [_interpreter(), "-I", "-S", str(main), str(where.folder), str(writing), *map(str, packages)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[writing], start_new_session=True, check=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[writing], start_new_session=True,
+                check=True,
             )  # fmt: skip
         except (OSError, subprocess.CalledProcessError) as error:
             raise ServerProblem(f"cannot start the keeper of the embedded Postgres: {error}") from None
@@ -199,17 +205,17 @@ def _spawn(where: Home, deadline: float) -> None:
 
 
 def _read(pipe: int, deadline: float) -> dict[str, object]:
-    """Everything up to the end of the pipe, which also ends when the keeper does."""
+    """One line from the keeper; nothing when it ended without a word."""
     text = b""
-    while True:
+    while not text.endswith(b"\n"):
         if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
             raise locks.LockTimeout
         piece = os.read(pipe, 65536)
         if not piece:
             break
         text += piece
-    value = json.loads(text) if text else {}
-    return value if isinstance(value, dict) else {}
+    told: dict[str, object] = json.loads(text) if text.endswith(b"\n") else {}
+    return told
 
 
 def _interpreter() -> str:
