@@ -10,8 +10,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pyengine.schema import session
 
-# The comment by which a database says that it was created for the engine. It belongs to this very database: a clone or a
-# restored dump that merely carries the bookkeeping row is not ours to drop.
+# The comment by which a database says that it was created for the engine. It belongs to this very database: a clone
+# or a restored dump that merely carries the bookkeeping row is not ours to drop.
 DATABASE_COMMENT = "created by pyengine"
 
 _MAINTENANCE = ("postgres", "template1")
@@ -19,7 +19,7 @@ _ALREADY_THERE = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolati
 
 
 def database_name(url: str) -> str:
-    """The database libpq would connect to: its default is the user's name, whose default is the environment's business."""
+    """The database libpq would connect to: by default the user's name."""
     given = conninfo_to_dict(url)
     name = given.get("dbname") or given.get("user")
     return str(name) if name else ""

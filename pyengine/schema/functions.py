@@ -125,7 +125,7 @@ def _drop(
         with conn.transaction():
             conn.execute(statement)
     except psycopg.errors.DependentObjectsStillExist:
-        # Our own views may use it; they are made again right after the functions. Anything else of the user's stays an error.
+        # Our own views may use it; they are made again right after the functions. What is not ours stays an error.
         drop_views(conn, schema, sources)
         report.views = True
         conn.execute(statement)

@@ -11,7 +11,7 @@ import psycopg
 from pyengine.schema import functions, inventory, session, statements
 from pyengine.schema.database import DATABASE_COMMENT
 from pyengine.schema.names import DEFAULT_SCHEMA, Schema
-from pyengine.schema.report import InstallReport
+from pyengine.schema.report import InstallReport, changed_migration
 from pyengine.schema.sources import Sources, checksum, load
 from pyengine.schema.versions import EngineRow, is_newer, read_engine
 
@@ -34,9 +34,9 @@ def install(
 ) -> InstallReport:
     """Bring the schema to this engine's version.
 
-    Safe in any number of processes at once: one installs, the others wait (at most `wait_seconds`) and find nothing left to
-    do. A statement that waits for somebody's table lock longer than `lock_timeout_seconds` is rolled back and tried again, so
-    that a migration never queues in front of a live system's traffic for long.
+    Safe in any number of processes at once: one installs, the others wait (at most `wait_seconds`) and find nothing
+    left to do. A statement that waits for somebody's table lock longer than `lock_timeout_seconds` is rolled back and
+    tried again, so that a migration never queues in front of a live system's traffic for long.
     """
     with session.connect(url) as conn:
         return install_on(
@@ -154,13 +154,6 @@ def _apply_migrations(
             report.migrations.append(migration.label)
         elif applied[migration.version] != migration.checksum:
             report.warnings.append(changed_migration(migration.label))
-
-
-def changed_migration(label: str) -> str:
-    return (
-        f"migration {label} was applied here with another text than the one shipped now; an applied migration must not change: "
-        f"in development run `pyengine reset`, otherwise compare the two versions of the file"
-    )
 
 
 def _become_owner(conn: psycopg.Connection[Any], found: inventory.Inventory) -> None:

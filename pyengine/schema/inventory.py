@@ -72,13 +72,13 @@ def refuse_foreign(found: Inventory, schema: Schema) -> None:
     if found.peer_tables:
         raise DBOSInitializationError(
             f"schema {schema.name!r} in database {found.database!r} holds the tables of DBOS Transact "
-            f"({', '.join(found.peer_tables)}); pyengine does not share a schema with it: set `dbos_system_schema` to another "
-            f"name, such as 'pyengine', or leave it out"
+            f"({', '.join(found.peer_tables)}); pyengine does not share a schema with it: set `dbos_system_schema` to "
+            f"another name, such as 'pyengine', or leave it out"
         )
     shown = ", ".join(found.foreign_relations[:3]) + (", …" if len(found.foreign_relations) > 3 else "")
     raise DBOSInitializationError(
-        f"schema {schema.name!r} in database {found.database!r} already holds relations that are not the engine's ({shown}); "
-        f"set `dbos_system_schema` to a schema of its own"
+        f"schema {schema.name!r} in database {found.database!r} already holds relations that are not the engine's "
+        f"({shown}); set `dbos_system_schema` to a schema of its own"
     )
 
 

@@ -9,8 +9,8 @@ DEFAULT_SCHEMA = "pyengine"
 
 # A reset drops the schema with all that is in it, so a schema that others live in must never be ours.
 _RESERVED = frozenset({"public", "information_schema"})
-# Quotes, backslashes, dollars and percent signs would end a literal, a function body or a format() template in the shipped
-# SQL; a dot would read as two names.
+# Quotes, backslashes, dollars and percent signs would end a literal, a function body or a format() template in the
+# shipped SQL; a dot would read as two names.
 _FORBIDDEN = re.compile(r"""["'\\$%.\x00-\x1f\x7f]""")
 _MAX_BYTES = 63
 

@@ -51,3 +51,10 @@ def _functions(names: list[str]) -> str:
     if len(names) > 5:
         return f"{len(names)} functions"
     return f"function{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
+def changed_migration(label: str) -> str:
+    return (
+        f"migration {label} was applied here with another text than the one shipped now; an applied migration must not "
+        f"change: in development run `pyengine reset`, otherwise compare the two versions of the file"
+    )

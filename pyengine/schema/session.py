@@ -51,7 +51,7 @@ def set_local(conn: psycopg.Connection[Any], name: str, value: str) -> None:
 
 
 def lock(conn: psycopg.Connection[Any], what: str, wait_seconds: float) -> bool:
-    """Take the transaction's advisory lock for `what`; True: had to wait. LockNotAvailable when it is held longer than that."""
+    """Take the transaction's advisory lock for `what`; True: had to wait. LockNotAvailable: waited too long."""
     key = (f"pyengine.install:{what}",)
     row = conn.execute("select pg_try_advisory_xact_lock(hashtextextended(%s, 0))", key).fetchone()
     if row is not None and row[0]:

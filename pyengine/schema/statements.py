@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from psycopg import sql
 
 from pyengine.schema.names import Schema
-from pyengine.schema.sources import Function, Migration, Sources
+from pyengine.schema.sources import Function, Migration, Sources, checksum
 
 
 def literal(value: str | None) -> str:
@@ -35,7 +35,8 @@ def record_functions(schema: Schema, functions: Iterable[Function]) -> str:
         f"join pg_catalog.pg_proc as p on p.proname = v.name\n"
         f"join pg_catalog.pg_namespace as n on n.oid = p.pronamespace and n.nspname = {literal(schema.name)}\n"
         f"on conflict (name) do update\n"
-        f"set argument_types = excluded.argument_types, checksum = excluded.checksum, installed_at = excluded.installed_at\n"
+        f"set argument_types = excluded.argument_types, checksum = excluded.checksum,\n"
+        f"  installed_at = excluded.installed_at\n"
         f"where f.checksum <> excluded.checksum or f.argument_types <> excluded.argument_types;"
     )
 
@@ -51,12 +52,14 @@ def drop_function(schema: Schema, name: str, argument_types: str) -> str:
 
 def record_engine(schema: Schema, sources: Sources, release: str, database_comment: str) -> str:
     """Version and oldest protocol never go back; `created_database` is decided once, at the first install."""
-    views = literal(_views_checksum(sources))
+    views = literal(checksum(sources.views))
     return (
         f"insert into {schema.quoted}.engine as e (\n"
-        f"  schema_version, oldest_protocol, release, digest, views_checksum, created_database, installed_at, changed_at\n"
+        f"  schema_version, oldest_protocol, release, digest, views_checksum, created_database,\n"
+        f"  installed_at, changed_at\n"
         f")\n"
-        f"select {sources.version}, {sources.oldest_protocol}, {literal(release)}, {literal(sources.digest)}, {views},\n"
+        f"select {sources.version}, {sources.oldest_protocol}, {literal(release)}, {literal(sources.digest)},\n"
+        f"  {views},\n"
         f"  coalesce(shobj_description(d.oid, 'pg_database') = {literal(database_comment)}, false),\n"
         f"  clock_timestamp(), clock_timestamp()\n"
         f"from pg_catalog.pg_database as d\n"
@@ -67,9 +70,3 @@ def record_engine(schema: Schema, sources: Sources, release: str, database_comme
         f"  release = excluded.release, digest = excluded.digest, views_checksum = excluded.views_checksum,\n"
         f"  changed_at = excluded.changed_at;"
     )
-
-
-def _views_checksum(sources: Sources) -> str:
-    from pyengine.schema.sources import checksum
-
-    return checksum(sources.views)

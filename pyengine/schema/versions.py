@@ -23,7 +23,7 @@ State = Literal["absent", "older", "current", "newer", "unserved"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """`absent` and `older` must be migrated; `current` and `newer` are served; `unserved` must claim nothing and end."""
+    """`absent` and `older` must be migrated; `current` and `newer` are served; `unserved`: claim nothing and end."""
 
     state: State
     schema: str
@@ -82,7 +82,9 @@ def judge_row(
     row: EngineRow | None, schema: str, protocol: int, sources: Sources, release: str | None = None
 ) -> Verdict:
     def verdict(state: State, message: str) -> Verdict:
-        return Verdict(state, schema, row and row.schema_version, row and row.oldest_protocol, message)
+        if row is None:
+            return Verdict(state, schema, None, None, message)
+        return Verdict(state, schema, row.schema_version, row.oldest_protocol, message)
 
     if row is None:
         return verdict("absent", f"schema {schema!r} is not installed; run `{MIGRATE_COMMAND}`")
