@@ -7,7 +7,6 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -32,22 +31,9 @@ def with_database(url: str, database: str) -> str:
 
 
 def install_schema(url: str, schema: str = SCHEMA) -> None:
-    try:
-        from pyengine.schema import install
-    except ImportError:
-        _load_sources(url)
-    else:
-        install(url, schema)
+    from pyengine.schema import install
 
-
-def _load_sources(url: str) -> None:
-    root = Path(__file__).resolve().parents[2]
-    files = [*sorted((root / "pg/migrations").glob("*.sql")), *sorted((root / "sql/functions").glob("*/*.sql"))]
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("set check_function_bodies = off")
-        connection.execute("create schema pyengine")
-        for file in [*files, *(place for place in [root / "pg/views.sql"] if place.exists())]:
-            connection.execute(file.read_text().encode())
+    install(url, schema)
 
 
 class Databases:

@@ -46,11 +46,14 @@ def chosen_kind() -> str:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return "postgres: " + {
-        "url": f"the server of {URL_VARIABLE}",
-        "testcontainers": f"testcontainers, image {containers.image()}",
-        "embedded": f"a private cluster, {private_cluster.describe()}",
-    }[chosen_kind()]
+    return (
+        "postgres: "
+        + {
+            "url": f"the server of {URL_VARIABLE}",
+            "testcontainers": f"testcontainers, image {containers.image()}",
+            "embedded": f"a private cluster, {private_cluster.describe()}",
+        }[chosen_kind()]
+    )
 
 
 @contextmanager
