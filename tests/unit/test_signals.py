@@ -16,10 +16,10 @@ import signal, sys, threading, time
 from pyengine.runtime.signals import install_interrupt_hook, remove_interrupt_hook
 
 def interrupted():
-    print("handing back", flush=True)
+    sys.stdout.write("handing back\\n")  # one write: two threads print at once
 
 def server_handler(number, frame):
-    print("server handler", flush=True)
+    sys.stdout.write("server handler\\n")
 """
 
 
