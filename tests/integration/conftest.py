@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def _doctor_finds_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+def _doctor_finds_nothing(request: pytest.FixtureRequest) -> None:
     # Asked for before the test's other fixtures, so it looks after their teardown and before the database goes.
     if "database_url" in request.fixturenames:
         request.getfixturevalue("healthy")
-    yield

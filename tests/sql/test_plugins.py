@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from plugins.processes import Processes
 from plugins.sessions import wait_until_blocked
 
