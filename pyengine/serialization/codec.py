@@ -25,6 +25,7 @@ _logger = logging.getLogger("dbos")
 
 _NONE: Final = b"jnull"
 _NO_ARGUMENTS: Final = b'j{"args":[],"kwargs":{}}'
+_LOOK: Final = 50_000  # how much of a part is looked at for the sake of a message
 _STRICT_ADVICE: Final = "Strict mode stores JSON only: None, bool, int, float, str, list, and dict with text keys."
 
 
@@ -212,11 +213,11 @@ def _what(value: Any, depth: int = 8) -> str:
         for key, item in value.items():
             if type(key) is not str:
                 return f"a dict with the key {key!r}"
-            if unshared_json(item) is None:
+            if unshared_json(item, _LOOK) is None:
                 return f"{_what(item, depth - 1)} (under {key!r})"
     if depth and type(value) in (list, tuple):
         for index, item in enumerate(value):
-            if unshared_json(item) is None:
+            if unshared_json(item, _LOOK) is None:
                 return f"{_what(item, depth - 1)} (at [{index}])"
     if type(value) is float:
         return f"the float {value}"

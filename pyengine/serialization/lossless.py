@@ -71,13 +71,13 @@ def to_json(value: Any) -> bytes | None:
         return None
 
 
-def unshared_json(value: Any) -> bytes | None:
+def unshared_json(value: Any, limit: int = _MAX_COPIES) -> bytes | None:
     """As `to_json`, but a container that occurs several times becomes several: for strict mode, which has no pickle."""
     text = to_json(value)
     if text is not None:
         return text
     try:
-        return to_json(_unshared(value, MAX_DEPTH, [_MAX_COPIES]))
+        return to_json(_unshared(value, MAX_DEPTH, [limit]))
     except _TooMuch:
         return None
 
