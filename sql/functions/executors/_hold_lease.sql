@@ -1,0 +1,46 @@
+-- _hold_lease: the fence. Let the caller's transaction write for an executor, or refuse it.
+--
+-- Fence: first the executor's advisory lock, shared; then, in a second statement and therefore with a newer snapshot, the look at
+--   its dead mark. A takeover marks, commits, takes the same lock exclusively, and only then moves rows: so either this
+--   transaction ends before the rows move, or it sees the mark here. Time never refuses a write, only the mark does.
+--   Under REPEATABLE READ the second statement would look through the old snapshot and miss the mark, hence WF005.
+-- Repeat: no writes; the lock is counted once more.
+-- Locks: fence (shared, until the end of the transaction). Waits only while a takeover of this very executor moves rows.
+-- Crash: nothing to clean up, the lock goes with the transaction.
+-- Raises: WF001 executor_fenced, WF005 wrong_isolation.
+create or replace function pyengine._hold_lease(p_executor_id bigint, p_nonce bigint)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception using
+      errcode = 'WF005',
+      message = 'wrong isolation level',
+      detail = format('transaction_isolation=%s', current_setting('transaction_isolation')),
+      hint = 'Call this function in a transaction of isolation level READ COMMITTED.';
+  end if;
+
+  perform pg_advisory_xact_lock_shared(pyengine._advisory_key('fence', p_executor_id::text));
+
+  perform
+  from pyengine.executors as e
+  where e.executor_id = p_executor_id
+    and e.nonce = p_nonce
+    and e.dead_at is null;
+
+  if not found then
+    raise exception using
+      errcode = 'WF001',
+      message = 'executor fenced',
+      detail = format('executor_id=%s', p_executor_id),
+      hint = 'This executor was declared dead and its work is handed over. Drop local work and register anew.';
+  end if;
+end;
+$function$;
+
+comment on function pyengine._hold_lease(bigint, bigint) is
+  'Hold the executor''s fence for this transaction. Raises WF001 when it is dead or unknown, WF005 outside READ COMMITTED.';

@@ -1,0 +1,48 @@
+-- _ready_queues: those of the given queues that hold an ENQUEUED row which this version may claim. A hint: the claim decides.
+--
+-- Scalar subqueries with a limit, so that every plan is one index probe a queue and version and never a join over the backlog.
+-- Repeat: reads only. Locks: none. Raises: nothing.
+create or replace function pyengine._ready_queues(
+  p_application text,
+  p_app_version text,
+  p_queues text[],
+  p_unversioned boolean
+)
+returns text[]
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $function$
+begin
+  return array(
+    select q.name
+    from unnest(p_queues) with ordinality as q (name, place)
+    where (
+      select true
+      from pyengine.in_flight as i
+      where i.status = 'ENQUEUED'
+        and i.queue = q.name
+        and i.application = p_application
+        and i.app_version = p_app_version
+      limit 1
+    ) or (
+      p_unversioned and (
+        select true
+        from pyengine.in_flight as i
+        where i.status = 'ENQUEUED'
+          and i.queue = q.name
+          and i.application = p_application
+          and i.app_version is null
+        limit 1
+      )
+    )
+    order by q.place
+  );
+end;
+$function$;
+
+comment on function pyengine._ready_queues(text, text, text[], boolean) is
+  'Those of the given queues that hold work this version may claim.';

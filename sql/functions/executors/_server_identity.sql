@@ -1,0 +1,43 @@
+-- _server_identity: which line of history this server writes: 'system identifier/timeline'.
+--
+-- It changes with a failover and not with a restart. An executor compares it on every new connection with the one of its
+-- registration; if it differs, acknowledged rows may be gone and the executor registers anew.
+-- Some hosts keep the control functions from plain roles. Then the database's oid and timeline '0' stand in: nothing is noticed
+-- there, and leases alone decide.
+-- Repeat: reads only. Locks: none. Raises: nothing.
+create or replace function pyengine._server_identity()
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  v_system text;
+  v_timeline text := '0';
+begin
+  -- Separate statements: the right to execute a function is checked when a query that names it starts.
+  if has_function_privilege('pg_catalog.pg_control_system()', 'execute') then
+    select c.system_identifier::text
+    into v_system
+    from pg_control_system() as c;
+  else
+    select 'database-' || d.oid::text
+    into v_system
+    from pg_database as d
+    where d.datname = current_database();
+  end if;
+
+  if pg_is_in_recovery() then
+    v_timeline := 'standby';
+  elsif has_function_privilege('pg_catalog.pg_walfile_name(pg_lsn)', 'execute')
+    and has_function_privilege('pg_catalog.pg_current_wal_insert_lsn()', 'execute')
+  then
+    v_timeline := substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8);
+  end if;
+
+  return v_system || '/' || v_timeline;
+end;
+$function$;
+
+comment on function pyengine._server_identity() is 'System identifier and timeline: changes with a failover, not with a restart.';
