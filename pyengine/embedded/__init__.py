@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .home import find_home
-from .server import EmbeddedServer, EmbeddedUnavailable, start
+from .server import EmbeddedServer, EmbeddedUnavailable, remove, start
 
-__all__ = ["EmbeddedServer", "EmbeddedUnavailable", "find_home", "start"]
+__all__ = ["EmbeddedServer", "EmbeddedUnavailable", "find_home", "remove", "start"]

@@ -206,13 +206,19 @@ class Cluster:
             time.sleep(POLL_SECONDS)
 
     def _disown_stale_pid(self) -> None:
-        """Postgres refuses to start when the pid in postmaster.pid lives, even if by now it is another program.
+        """Postgres refuses to start when the pid in a lock file of its lives, even if by now that is another program.
 
-        The file is not removed, for it also names the shared memory by which Postgres finds backends of a killed
-        server that still write. Only the pid is replaced, by that of this process: the parent's is never refused.
+        The socket's lock file can go: its folder serves these data alone, whose server is known not to run.
+        postmaster.pid stays, for it also names the shared memory by which Postgres finds backends of a killed server
+        that still write. Only the pid in it is replaced by that of this process: the parent's is never refused.
         """
+        if self.running() is not None:
+            return
+        for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
+            with suppress(FileNotFoundError):
+                (self.sockets / name).unlink()
         lines = self._pid_lines()
-        if not lines or self.running() is not None:
+        if not lines:
             return
         path = self.place.data / "postmaster.pid"
         text = "\n".join([str(os.getpid()), *lines[1:]]) + "\n"
@@ -247,7 +253,7 @@ class Cluster:
         done = subprocess.run(
             [self.binaries.program(program), *arguments],
             input=stdin, capture_output=True, text=True, check=False, cwd="/", env=_environment(), umask=0o077,
-            errors="replace", **self._identity(),  # type: ignore[call-overload]
+            errors="replace", preexec_fn=_die_with(os.getpid()), **self._identity(),  # type: ignore[call-overload]
         )  # fmt: skip
         if done.returncode != 0:
             words = (done.stderr.strip() or done.stdout.strip() or f"exit {done.returncode}").splitlines()

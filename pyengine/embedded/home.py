@@ -163,12 +163,10 @@ def root_state(home: Home) -> Path:
 
 
 def _server_user(data: Path) -> tuple[int, int]:
-    try:
+    with suppress(OSError):
         owner = data.stat()
-    except OSError:
-        pass
-    else:
-        return owner.st_uid, owner.st_gid
+        if owner.st_uid != 0:  # whoever has run it so far, even if a better one exists by now
+            return owner.st_uid, owner.st_gid
     for name in SERVER_USERS:
         with suppress(KeyError):
             entry = pwd.getpwnam(name)

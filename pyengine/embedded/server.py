@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from .home import Home
 from .problems import ServerProblem
 
 START_SECONDS = 120.0  # crash recovery may take a while; a keeper that fails says so much sooner
+REMOVE_SECONDS = 10.0
 KEEPER_LOG_BYTES = 256 * 1024
 NOT_ON_WINDOWS = (
     "the embedded Postgres does not run on Windows: set DBOS_SYSTEM_DATABASE_URL to a Postgres of your own "
@@ -116,6 +118,32 @@ def start(folder: Path) -> EmbeddedServer:
         raise EmbeddedUnavailable(str(problem)) from None
     except OSError as error:
         raise EmbeddedUnavailable(f"the embedded Postgres did not start: {error}; {home.INSTEAD[3:]}") from None
+
+
+def remove(folder: Path) -> None:
+    """Delete the embedded server of the project in `folder` and its data, for good. Refuses while it is in use."""
+    where = Home(Path(os.path.realpath(folder)) / home.FOLDER_NAME)
+    if sys.platform == "win32" or not where.folder.exists():
+        return
+    deadline = time.monotonic() + REMOVE_SECONDS
+    turn, users = locks.Lock(where.start_lock), locks.Lock(where.users_lock)
+    try:
+        turn.acquire(shared=False, deadline=deadline)
+        while locks.is_locked(where.keeper_lock):  # it stops by itself a moment after the last user
+            if time.monotonic() > deadline:
+                raise locks.LockTimeout
+            time.sleep(locks.POLL_SECONDS)
+        users.acquire(shared=False, deadline=deadline)
+        if os.geteuid() == 0:
+            shutil.rmtree(home.root_state(where))
+        shutil.rmtree(where.folder)
+    except locks.LockTimeout:
+        raise EmbeddedUnavailable(
+            f"the embedded Postgres in {where.folder} is in use: stop its programs first"
+        ) from None
+    finally:
+        users.close()
+        turn.close()
 
 
 def _join(use: _Use) -> dict[str, object]:
