@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import time
+from time import sleep
 from typing import Any
 
 import psycopg
@@ -70,7 +70,7 @@ def install_on(
             if attempt == _ATTEMPTS:
                 raise
             # Whoever holds the lock gets time to let go; several retrying installers spread out.
-            time.sleep(random.uniform(0.2, 1.0) * attempt)
+            sleep(random.uniform(0.2, 1.0) * attempt)
     raise AssertionError("unreachable")
 
 

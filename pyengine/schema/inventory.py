@@ -28,6 +28,11 @@ class Inventory:
         return tuple(sorted(_PEER_TABLES.intersection(self.foreign_relations)))
 
 
+def set_role_privilege(conn: psycopg.Connection[Any]) -> str:
+    """What to ask pg_has_role whether SET ROLE would work: since 16 a member need not have that right."""
+    return "set" if conn.info.server_version >= 160000 else "member"
+
+
 def take(conn: psycopg.Connection[Any], schema: Schema) -> Inventory:
     """One look at the schema: whose it is, and whether this role may install there."""
     row = conn.execute(
@@ -38,7 +43,7 @@ def take(conn: psycopg.Connection[Any], schema: Schema) -> Inventory:
                current_user::text,
                coalesce(pg_get_userbyid(c.relowner), pg_get_userbyid(n.nspowner))::text,
                case
-                 when c.oid is not null then pg_has_role(c.relowner, 'member')
+                 when c.oid is not null then pg_has_role(c.relowner, 'usage') or pg_has_role(c.relowner, %s)
                  when n.oid is not null then has_schema_privilege(n.oid, 'create')
                  else has_database_privilege(current_database(), 'create')
                end,
@@ -56,7 +61,7 @@ def take(conn: psycopg.Connection[Any], schema: Schema) -> Inventory:
                   where f.relnamespace = n.oid and f.relname = 'installed_functions' and f.relkind = 'r'
                )
         """,
-        (schema.name,),
+        (set_role_privilege(conn), schema.name),
     ).fetchone()
     assert row is not None
     exists, is_engine, database, role, owner, may_migrate, relations = row

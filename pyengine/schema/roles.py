@@ -117,13 +117,13 @@ def _own(work: _Work, schema: Schema, owner: str | None) -> None:
                array(
                  select distinct r.role
                    from (values (pg_get_userbyid(c.relowner)::text), (current_user::text)) as r (role)
-                  where not pg_has_role(r.role, %(owner)s, 'member')
+                  where not (pg_has_role(r.role, %(owner)s, 'usage') and pg_has_role(r.role, %(owner)s, %(set)s))
                )
           from pg_catalog.pg_namespace as n
           join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = 'engine'
          where n.nspname = %(schema)s
         """,
-        {"owner": owner, "schema": schema.name},
+        {"owner": owner, "schema": schema.name, "set": inventory.set_role_privilege(work.conn)},
     ).fetchone()
     assert row is not None
     is_owner, before, outsiders = row
