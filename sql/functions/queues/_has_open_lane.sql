@@ -1,0 +1,42 @@
+-- _has_open_lane: whether one of a queue's first partitions holds anything that an executor of this version may take.
+--
+-- Fence:  none.
+-- Repeat: reads only.
+-- Locks:  none.
+-- Raises: nothing.
+create or replace function pyengine._has_open_lane(
+  p_application text,
+  p_app_version text,
+  p_unversioned boolean,
+  p_queue text
+)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+  return exists (
+    select
+    from pyengine.lanes as l
+    where l.queue = p_queue
+      and l.application = p_application
+      and l.served_at <= coalesce(pyengine._lanes_horizon(p_application, p_queue), 'infinity')
+      and (
+        exists (
+          select from pyengine.in_flight as f
+          where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
+            and f.partition_key = l.partition_key and f.app_version = p_app_version
+        ) or p_unversioned and exists (
+          select from pyengine.in_flight as f
+          where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
+            and f.partition_key = l.partition_key and f.app_version is null
+        )
+      )
+  );
+end;
+$function$;
+
+comment on function pyengine._has_open_lane(text, text, boolean, text) is
+  'Whether one of a queue''s first partitions holds anything that an executor of this version may take.';

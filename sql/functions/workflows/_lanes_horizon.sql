@@ -1,0 +1,28 @@
+-- _lanes_horizon: the turn of a queue's thousandth partition; null when there are fewer.
+--
+-- Fence:  none.
+-- Repeat: reads only.
+-- Locks:  none.
+-- Raises: nothing.
+create or replace function pyengine._lanes_horizon(p_application text, p_queue text)
+returns timestamptz
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+  return (
+    select l.served_at
+    from pyengine.lanes as l
+    where l.queue = p_queue
+      and l.application = p_application
+    order by l.served_at, l.partition_key
+    offset 999
+    limit 1
+  );
+end;
+$function$;
+
+comment on function pyengine._lanes_horizon(text, text) is
+  'The turn of a queue''s thousandth partition; null when there are fewer.';

@@ -1,0 +1,78 @@
+-- _leave_lanes: end a claim's visit: served lanes go to the back, empty ones go for good.
+--
+-- A lane is deleted only under its own lock and after another look, in a new statement: an enqueue that is still open holds the
+-- lane in key share (we skip it), one that has committed is seen by that look, and a later one waits for us and opens a new lane.
+--
+-- Fence:  the caller holds the lease.
+-- Repeat: finds nothing more to delete.
+-- Locks:  lanes (for update, skip locked).
+-- Raises: nothing.
+create or replace function pyengine._leave_lanes(
+  p_application text,
+  p_queue text,
+  p_served text[],
+  p_sweep boolean,
+  p_now timestamptz
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  v_empty text[];
+begin
+  v_empty := array(
+    select l.partition_key
+    from pyengine.lanes as l
+    where l.queue = p_queue
+      and l.application = p_application
+      and l.partition_key = any (p_served)
+      and not exists (
+        select from pyengine.in_flight as f
+        where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
+          and f.partition_key = l.partition_key
+      )
+    for update of l skip locked
+  );
+
+  -- Lanes that were emptied by others (cancelled, expired, resumed elsewhere) are found when there is little else to do.
+  if p_sweep then
+    v_empty := v_empty || array(
+      select l.partition_key
+      from pyengine.lanes as l
+      where l.queue = p_queue
+        and l.application = p_application
+        and l.served_at <= coalesce(pyengine._lanes_horizon(p_application, p_queue), 'infinity')
+        and not exists (
+          select from pyengine.in_flight as f
+          where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
+            and f.partition_key = l.partition_key
+        )
+      order by l.served_at, l.partition_key
+      limit 100
+      for update of l skip locked
+    );
+  end if;
+
+  delete from pyengine.lanes as l
+  where l.queue = p_queue
+    and l.application = p_application
+    and l.partition_key = any (v_empty)
+    and not exists (
+      select from pyengine.in_flight as f
+      where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
+        and f.partition_key = l.partition_key
+    );
+
+  update pyengine.lanes as l
+  set served_at = p_now
+  where l.queue = p_queue
+    and l.application = p_application
+    and l.partition_key = any (p_served);
+end;
+$function$;
+
+comment on function pyengine._leave_lanes(text, text, text[], boolean, timestamptz) is
+  'End a claim''s visit: served lanes go to the back, empty ones go for good.';

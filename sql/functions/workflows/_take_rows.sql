@@ -1,0 +1,46 @@
+-- _take_rows: make locked rows PENDING for an executor.
+--
+-- A row without a version gets the executor's: whoever recovers the workflow must run the code that began it.
+--
+-- Fence:  the caller holds the lease; p_fence becomes the rows' fence.
+-- Repeat: the caller's.
+-- Locks:  in-flight rows that the caller has locked already.
+-- Raises: nothing.
+create or replace function pyengine._take_rows(
+  p_executor_id bigint,
+  p_fence bigint,
+  p_app_version text,
+  p_rows tid[],
+  p_now timestamptz
+)
+returns text[]
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  v_ids text[];
+begin
+  with taken as (
+    update pyengine.in_flight as f
+    set
+      status = 'PENDING',
+      executor_id = p_executor_id,
+      fence = p_fence,
+      claimed_at = p_now,
+      attempts = f.attempts + 1,
+      app_version = coalesce(f.app_version, p_app_version),
+      deadline = coalesce(f.deadline, p_now + f.timeout)
+    where f.ctid = any (p_rows)
+    returning f.workflow_id
+  )
+  select array_agg(t.workflow_id)
+  into v_ids
+  from taken as t;
+  return coalesce(v_ids, '{}');
+end;
+$function$;
+
+comment on function pyengine._take_rows(bigint, bigint, text, tid[], timestamptz) is
+  'Make locked rows PENDING for an executor.';

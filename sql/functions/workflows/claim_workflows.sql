@@ -1,0 +1,89 @@
+-- claim_workflows: take up to p_limit runnable workflows of a queue for an executor, within the queue's limits.
+--
+-- Fence:  the executor's lease; p_fence, minted by the client, becomes the fence of the rows.
+-- Repeat: the rows that carry p_fence are returned again, and no others are claimed while there are any.
+-- Locks:  fence (shared), the claim's own lock (orders a late original and its repeat), queue (try only, limited queues),
+--         lanes and in-flight rows (skip locked): nothing here waits for another executor.
+-- Raises: WF001, WF005 (from the lease), WF101 invalid_argument.
+--
+-- The planner is pinned: a plan made on an empty queue is kept by the session and must still be right at a million rows.
+create or replace function pyengine.claim_workflows(
+  p_executor_id bigint,
+  p_nonce bigint,
+  p_fence bigint,
+  p_queue text,
+  p_limit integer,
+  p_unversioned boolean
+)
+returns table (
+  verdict text,
+  workflow_id text,
+  fence bigint,
+  name text,
+  class_name text,
+  config_name text,
+  inputs bytea,
+  queue text,
+  partition_key text,
+  priority integer,
+  app_version text,
+  attempts integer,
+  crashes integer,
+  replay boolean,
+  deadline timestamptz,
+  parent_id text,
+  authenticated_user text,
+  assumed_role text,
+  authenticated_roles text[],
+  attributes jsonb,
+  schedule_name text
+)
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $function$
+declare
+  v_ids text[];
+begin
+  if p_fence is null or coalesce(p_queue, '') = '' or p_limit is null or p_limit not between 1 and 1000 then
+    raise exception using
+      errcode = 'WF101',
+      message = 'cannot claim: the fence or the queue is missing, or the limit is out of range',
+      detail = format('queue=%s limit=%s fence=%s', p_queue, p_limit, p_fence),
+      hint = 'Claim between 1 and 1000 workflows of one queue, with a random 63-bit fence.';
+  end if;
+
+  perform pyengine._hold_lease(p_executor_id, p_nonce);
+  perform pg_advisory_xact_lock(pyengine._advisory_key('claim', p_fence::text));
+
+  v_ids := array(
+    select f.workflow_id
+    from pyengine.in_flight as f
+    where f.executor_id = p_executor_id
+      and f.fence = p_fence
+  );
+  if cardinality(v_ids) = 0 then
+    v_ids := pyengine._claim(p_executor_id, p_fence, p_queue, p_limit, coalesce(p_unversioned, false));
+  end if;
+
+  if v_ids is null then
+    verdict := 'busy';
+    return next;
+  else
+    return query
+    select
+      c.verdict, c.workflow_id, c.fence, c.name, c.class_name, c.config_name, c.inputs, c.queue, c.partition_key,
+      c.priority, c.app_version, c.attempts, c.crashes, c.replay, c.deadline, c.parent_id, c.authenticated_user,
+      c.assumed_role, c.authenticated_roles, c.attributes, c.schedule_name
+    from pyengine._describe_claims(v_ids) as c;
+  end if;
+end;
+$function$;
+
+comment on function pyengine.claim_workflows(bigint, bigint, bigint, text, integer, boolean) is
+  'Take up to p_limit runnable workflows of a queue within its limits; one row says ''busy'' when its lock was lost. Raises WF001, WF101.';
