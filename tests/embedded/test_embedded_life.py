@@ -11,11 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from plugins.embedded_projects import USER, Project, eventually, execute, is_running, url_of
 from plugins.processes import Processes
 from pyengine import embedded
 from pyengine.embedded import locks
-
-from .conftest import USER, Project, eventually, execute, is_running, url_of
 
 
 def test_starts_serves_and_stops_after_release(project: Project) -> None:

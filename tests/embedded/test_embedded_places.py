@@ -16,11 +16,10 @@ from typing import Any
 
 import pytest
 
+from plugins.embedded_projects import USER, Project, eventually, execute, is_running
 from pyengine import embedded
 from pyengine.embedded import binaries, cluster, home, keeper
 from pyengine.embedded.problems import ServerProblem
-
-from .conftest import USER, Project, eventually, execute, is_running
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
