@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "pyengine"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -140,15 +138,6 @@ def test_files_stay_small() -> None:
 
 def test_every_module_says_what_it_is() -> None:
     assert [short(module) for module in MODULES if not ast.get_docstring(tree_of(module))] == []
-
-
-@pytest.mark.parametrize("source", FUNCTIONS, ids=lambda source: source.stem)
-def test_a_function_file_holds_the_one_function_it_is_named_after(source: Path) -> None:
-    text = source.read_text()
-
-    assert text.startswith(f"-- {source.stem}:")
-    assert re.findall(r"create or replace function pyengine\.(\w+)", text) == [source.stem]
-    assert f"comment on function pyengine.{source.stem}(" in text
 
 
 def test_a_function_has_one_place() -> None:

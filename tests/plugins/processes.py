@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +21,8 @@ from textwrap import dedent
 from typing import IO
 
 import pytest
+
+from pyengine import embedded
 
 ROOT = Path(__file__).resolve().parents[2]
 # Programs under test must not inherit which database the developer's own shell points at.
@@ -169,10 +174,40 @@ class Processes:
         self.started.append(program)
         return program
 
+    def close(self) -> None:
+        """Kill what still runs, and remove the embedded servers that the programs made in their folders."""
+        for program in self.started:
+            program.close()
+        for folder in {program.folder for program in self.started}:
+            if (folder / ".pyengine").exists():
+                embedded.remove(folder)
+
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
     made = Processes(tmp_path)
     yield made
-    for program in made.started:
-        program.close()
+    made.close()
+
+
+@pytest.fixture
+def port_8000() -> Iterator[int]:
+    """The port that programs take by default, for one test at a time over all workers of this machine."""
+    port = 8000
+    with (Path(tempfile.gettempdir()) / f"pyengine-test-port-{port}").open("a") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        until = time.monotonic() + 15  # the test before may still be killing its program
+        while not _is_free(port):
+            if time.monotonic() > until:
+                pytest.fail(f"port {port}, which this test needs, is in use by another program")
+            time.sleep(0.1)
+        yield port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return True
+    return False
