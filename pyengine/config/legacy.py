@@ -9,7 +9,7 @@ from typing import Any, cast
 from pyengine.config import file
 from pyengine.config.model import ConfigFile
 from pyengine.config.notes import announcer
-from pyengine.config.resolve import resolve
+from pyengine.config.resolver import resolve
 from pyengine.errors import DBOSInitializationError
 
 

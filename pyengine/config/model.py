@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from pyengine.config.notes import Note
+from pyengine.config.redaction import redact
 
 DEFAULT_SCHEMA = "pyengine"
 DEFAULT_EXECUTOR_LABEL = "local"
@@ -55,9 +56,7 @@ class Config:
     @property
     def redacted_url(self) -> str | None:
         """The database URL as it may be shown."""
-        from pyengine.config import urls
-
-        return None if self.database_url is None else urls.redact(self.database_url)
+        return None if self.database_url is None else redact(self.database_url)
 
 
 class DBOSConfig(TypedDict, total=False):

@@ -14,6 +14,10 @@ class Note:
     level: int
     text: str
 
+    def log(self, logger: logging.Logger = logs.logger) -> None:
+        """Log this line, unless this process has done so before."""
+        announcer.announce([self], logger)
+
 
 class Announcer:
     """Logs notes it has not logged before: `DBOS()` is often made again in tests, reloads and CLI commands."""
@@ -21,11 +25,11 @@ class Announcer:
     def __init__(self) -> None:
         self._said: set[Note] = set()
 
-    def announce(self, notes: Iterable[Note]) -> None:
+    def announce(self, notes: Iterable[Note], logger: logging.Logger = logs.logger) -> None:
         for note in notes:
             if note not in self._said:
                 self._said.add(note)
-                logs.logger.log(note.level, "%s", note.text)
+                logger.log(note.level, "%s", note.text)
 
     def forget(self) -> None:
         self._said.clear()

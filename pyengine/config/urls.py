@@ -183,17 +183,18 @@ def libpq_options() -> frozenset[str]:
 
 
 def _parse_conninfo(text: str) -> Address:
+    # Never shown, not even redacted: where a password with spaces lacks its quotes, nobody can tell where it ends.
+    # libpq's own message quotes what it could not read, too.
+    shown = "The connection string"
     keys = re.findall(r"(?:^|\s)([a-z_]+)\s*=", re.sub(r"=\s*'(?:[^'\\]|\\.)*'", "=", text))
-    check_options(keys, text)
+    check_options(keys, shown)
     try:
         parameters = conninfo.conninfo_to_dict(text)
     except psycopg.Error:
-        # libpq's own message quotes what it could not read, which may be the password.
         raise DBOSInitializationError(
-            f"{redact(text)!r} cannot be read: a connection string is key=value pairs, with quotes around values that "
-            "hold spaces"
+            f"{shown} cannot be read: it is key=value pairs, with quotes around values that hold spaces"
         ) from None
-    return _address({key: str(value) for key, value in parameters.items() if value is not None}, text)
+    return _address({key: str(value) for key, value in parameters.items() if value is not None}, shown)
 
 
 def render(parameters: Mapping[str, str]) -> str:
@@ -218,9 +219,11 @@ def _render_hosts(rest: dict[str, str]) -> str:
     rest.pop("host")
     rest.pop("port", None)
     pairs = zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=True)
-    return ",".join(
-        (f"[{host}]" if ":" in host else quote(host, safe="")) + (f":{port}" if port else "") for host, port in pairs
-    )
+    return ",".join(_render_host(host) + (f":{port}" if port else "") for host, port in pairs)
+
+
+def _render_host(host: str) -> str:
+    return f"[{quote(host, safe=':')}]" if ":" in host else quote(host, safe="")
 
 
 def database_of(url: str) -> str | None:
