@@ -51,8 +51,10 @@ begin
     -- A function or table that is not installed is left out: tests hold this list against what is shipped.
     functions (kind, names) as (values
       ('client', array[
-        'enqueue_workflow', '_insert_header', '_record_child', '_hold_lease',
-        'cancel_workflow', 'resume_workflow', 'put_queue'
+        'enqueue_workflow', '_check_enqueue', '_deduplication_holder', '_discard_start', '_enter_lane',
+        '_existing_start', '_insert_enqueued', '_insert_header', '_open_lane',
+        'cancel_workflow', 'resume_workflow', '_requeue', '_revive',
+        'put_queue', '_check_queue'
       ]),
       ('client, reader', array[
         'schema_version', 'oldest_protocol', '_now', '_advisory_key', '_server_identity',
@@ -63,7 +65,7 @@ begin
     tables (kind, privileges, names) as (values
       ('client', 'insert', array['workflows', 'in_flight', 'outcomes', 'lanes', 'interrupts', 'queues']),
       ('client', 'update', array['in_flight', 'lanes', 'queues', 'workflows']),
-      ('client', 'delete', array['in_flight', 'outcomes'])
+      ('client', 'delete', array['in_flight', 'outcomes', 'workflows'])
     ),
     installer_only (name) as (values ('engine'), ('migrations'), ('installed_functions'))
     select format('grant usage on schema %s to %I', v_namespace::regnamespace, r.role)

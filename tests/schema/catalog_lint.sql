@@ -12,11 +12,8 @@ cross join lateral (values
   (case when p.provariadic <> 0 then 'variadic' end),
   (case when exists (
           select
-          from unnest(
-            p.proargnames,
-            coalesce(p.proargmodes, array_fill('i'::"char", array[cardinality(p.proargnames)]))
-          ) as a (name, mode)
-          where a.mode in ('i', 'b', 'v') and a.name !~ '^p_'
+          from unnest(p.proargnames, p.proargmodes) as a (name, mode)
+          where coalesce(a.mode, 'i') in ('i', 'b', 'v') and a.name !~ '^p_'
         ) or (p.pronargs > 0 and p.proargnames is null)
         then 'argument without p_' end),
   (case when p.proretset and exists (
