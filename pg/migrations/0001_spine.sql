@@ -41,7 +41,9 @@ create table pyengine.housekeeping (
   ticked_at timestamptz not null,
   server_started_at timestamptz not null,
   timeline text not null,
+  -- No liveness lock is looked at before grace_until; until careful_until two looks must lie further apart.
   grace_until timestamptz,
+  careful_until timestamptz,
   constraint housekeeping_pkey primary key (singleton),
   constraint housekeeping_singleton_check check (singleton)
 ) with (fillfactor = 50);

@@ -2,7 +2,7 @@
 --
 -- A step that failed and was to be retried when its executor died has attempts and no checkpoint: its row has a null name.
 -- Called in a later statement than the claim: the fence has by then ended every write of the old owner.
--- Repeat: reads only. Locks: none. Raises: nothing.
+-- Fence: none; reads only. Repeat: the same answer until somebody writes. Locks: none. Raises: nothing.
 create or replace function pyengine.load_checkpoints(p_workflow_id text)
 returns table (
   step_id integer,

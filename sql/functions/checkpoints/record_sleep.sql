@@ -2,7 +2,7 @@
 --
 -- Fence: insert … select from the in-flight row with this fence; 'fenced' is tested before 'existing'.
 -- Repeat: 'existing' with the first instant. So does the recovery of a workflow that slept when its executor died.
--- Interleaving and locks: as record_checkpoint.
+-- Interleaving: as record_checkpoint. Locks: fence (shared), checkpoint (insert).
 -- Returns: verdict 'stored' | 'existing' | 'fenced' | 'cancelled'; the caller compares name. Raises: WF001, WF005.
 create or replace function pyengine.record_sleep(
   p_executor_id bigint,

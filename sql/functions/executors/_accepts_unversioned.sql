@@ -1,7 +1,7 @@
 -- _accepts_unversioned: may executors of this version claim work that names no version?
 --
 -- Only those of the newest promoted version that somebody alive runs, so that a rolling upgrade starts new work on new code.
--- Repeat: reads only. Locks: none. Raises: nothing.
+-- Fence: none. Repeat: reads only. Locks: none. Raises: nothing.
 create or replace function pyengine._accepts_unversioned(p_application text, p_app_version text)
 returns boolean
 language plpgsql

@@ -2,7 +2,7 @@
 --
 -- An executor that is dead or unknown is left as it is: the caller looks.
 -- The liveness lock counts only while the beat runs on the backend that took it: pid and start, since pids are used again.
--- Repeat: renews again. Locks: executors row, interrupts rows of this executor. Raises: nothing.
+-- Fence: the dead mark, judged on the row itself. Repeat: renews again. Locks: executors row, interrupts rows of this executor. Raises: nothing.
 create or replace function pyengine._beat(p_executor_id bigint, p_nonce bigint)
 returns void
 language plpgsql

@@ -1,7 +1,7 @@
 -- _ready_queues: those of the given queues that hold an ENQUEUED row which this version may claim. A hint: the claim decides.
 --
 -- Scalar subqueries with a limit, so that every plan is one index probe a queue and version and never a join over the backlog.
--- Repeat: reads only. Locks: none. Raises: nothing.
+-- Fence: none. Repeat: reads only. Locks: none. Raises: nothing.
 create or replace function pyengine._ready_queues(
   p_application text,
   p_app_version text,

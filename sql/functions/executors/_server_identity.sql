@@ -4,7 +4,7 @@
 -- registration; if it differs, acknowledged rows may be gone and the executor registers anew.
 -- Some hosts keep the control functions from plain roles. Then the database's oid and timeline '0' stand in: nothing is noticed
 -- there, and leases alone decide.
--- Repeat: reads only. Locks: none. Raises: nothing.
+-- Fence: none. Repeat: reads only. Locks: none. Raises: nothing.
 create or replace function pyengine._server_identity()
 returns text
 language plpgsql

@@ -3,7 +3,7 @@
 -- Interleaving: a lane may be deleted by a claim that found it empty. It is deleted only under a lock that excludes key share, and
 --   after a look taken under that lock: so either that claim has gone on and this call makes a new lane, or it waits for the
 --   caller, then sees the caller's row.
--- Repeat: locks the lane again.
+-- Fence: the caller's. Repeat: locks the lane again.
 -- Locks: lane (insert, or key share). Several lanes: in the order of (queue, application, partition key).
 -- Raises: nothing.
 create or replace function pyengine._open_lane(p_queue text, p_application text, p_partition_key text)

@@ -3,7 +3,7 @@
 -- Interleaving: of two starts of one id the second waits on the unique index until the first has ended; then it gets false and
 --   must read back in a later statement. The caller writes the in-flight row in the same transaction.
 -- Repeat: false; the start_token in the stored header tells the caller that it is its own.
--- Locks: header (insert). The caller holds the fence.
+-- Fence: the caller holds it. Locks: header (insert).
 -- Raises: nothing.
 create or replace function pyengine._insert_header(
   p_start_token bigint,

@@ -3,7 +3,7 @@
 -- Cold path, read in one statement of its own, later than the write it explains: a writer that waited for another transaction
 -- must see what that one left. 'fenced' also covers a workflow that was deleted, or that the same claim has already finished.
 -- 'held' means that the claim stands, so what stopped the write was a row already stored.
--- Repeat: reads only. Locks: none. Raises: nothing.
+-- Fence: none. Repeat: reads only. Locks: none. Raises: nothing.
 create or replace function pyengine._judge_claim(p_executor_id bigint, p_workflow_id text, p_fence bigint)
 returns text
 language plpgsql

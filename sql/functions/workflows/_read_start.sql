@@ -2,7 +2,7 @@
 -- under the same fence, else 'exists' with its name and status. No row: it was deleted meanwhile.
 --
 -- One statement over header, in_flight and outcomes, later than the conflict, so it sees what the other transaction committed.
--- Repeat: reads only. Locks: none. Raises: nothing.
+-- Fence: none. Repeat: reads only. Locks: none. Raises: nothing.
 create or replace function pyengine._read_start(
   p_executor_id bigint,
   p_fence bigint,

@@ -1,0 +1,78 @@
+-- _hand_over_rows: make a chunk of a dead executor's PENDING rows runnable again, counting crashes, or end them.
+--
+-- A crash is counted only for a row that was running (no sleep of it has still to end) and checkpointed nothing since its claim:
+-- a workflow that makes progress, however slowly, is never given up.
+-- Fence: the caller holds the dead executor's fence exclusively; leaving PENDING sets executor, fence and claimed_at to null.
+-- Repeat: takes the next chunk.
+-- Interleaving: a cancellation or a deadline that is just deleting a row is skipped, not waited for: the row is then gone, or taken
+--   by the next chunk.
+-- Locks: lanes (in key order), in-flight rows (by id, skip locked), outcomes (insert). Lanes come first, as in an enqueue: that one
+--   may hold a new lane and wait for a deduplication key that a moved row still has.
+-- Raises: nothing.
+create or replace function pyengine._hand_over_rows(p_dead_id bigint, p_limit integer, p_counts_crashes boolean)
+returns table (moved integer, quarantined integer)
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $function$
+declare
+  v_now constant timestamptz := pyengine._now();
+  v_lane record;
+  v_ids text[];
+  v_crashed text[];
+  v_spent text[];
+begin
+  v_ids := array(
+    select i.workflow_id from pyengine.in_flight as i where i.executor_id = p_dead_id order by i.workflow_id limit p_limit);
+
+  for v_lane in
+    select distinct i.queue, i.application, i.partition_key
+    from pyengine.in_flight as i
+    where i.workflow_id = any (v_ids)
+      and i.partition_key is not null
+    order by i.queue, i.application, i.partition_key
+  loop
+    perform pyengine._open_lane(v_lane.queue, v_lane.application, v_lane.partition_key);
+  end loop;
+
+  select coalesce(array_agg(r.workflow_id), '{}'),
+    coalesce(array_agg(r.workflow_id) filter (where r.is_crash), '{}'),
+    coalesce(array_agg(r.workflow_id) filter (where r.is_crash and r.crashes >= r.max_recovery_attempts), '{}')
+  into v_ids, v_crashed, v_spent
+  from (
+    select i.workflow_id, i.crashes, i.max_recovery_attempts,
+      p_counts_crashes and not exists (
+        select
+        from pyengine.checkpoints as c
+        where c.workflow_id = i.workflow_id
+          and (c.wake_at > v_now or c.completed_at >= i.claimed_at)
+      ) as is_crash
+    from pyengine.in_flight as i
+    where i.workflow_id = any (v_ids)
+      and i.executor_id = p_dead_id
+    order by i.workflow_id
+    for update of i skip locked
+  ) as r;
+
+  quarantined := pyengine._quarantine(v_spent);
+
+  update pyengine.in_flight as i
+  set status = 'ENQUEUED',
+    queue = coalesce(i.queue, '_dbos_internal_queue'),
+    crashes = i.crashes + case when i.workflow_id = any (v_crashed) then 1 else 0 end,
+    replay = true,
+    executor_id = null,
+    fence = null,
+    claimed_at = null
+  where i.workflow_id = any (v_ids)
+    and i.executor_id = p_dead_id;
+
+  get diagnostics moved = row_count;
+  return next;
+end;
+$function$;
+
+comment on function pyengine._hand_over_rows(bigint, integer, boolean) is
+  'Make a chunk of a dead executor''s rows runnable again, or end those that crashed too often.';
