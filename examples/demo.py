@@ -1,4 +1,4 @@
-"""What `make demo` shows: a first program, then a workflow that is killed with `kill -9` and resumes from its last step."""
+"""`make demo`: a first program, then a workflow that is killed with `kill -9` and resumes from its last step."""
 
 from __future__ import annotations
 

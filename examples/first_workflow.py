@@ -1,4 +1,4 @@
-"""The smallest durable program: a workflow of two steps. Each step's result is kept in Postgres as soon as it has one."""
+"""The smallest durable program: a workflow of two steps. What a step returned is kept before the next one starts."""
 
 from __future__ import annotations
 
