@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 LOGGER_NAME = "dbos"
 FORMAT = "%(asctime)s [%(levelname)8s] (%(name)s:%(filename)s:%(lineno)d) %(message)s"
@@ -20,7 +20,13 @@ logger = logging.getLogger(LOGGER_NAME)
 _EXPORTERS = ("opentelemetry", "sentry_sdk")
 
 
-class ConsoleHandler(logging.StreamHandler[TextIO]):
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler  # takes no type argument before Python 3.11
+
+
+class ConsoleHandler(_StreamHandler):
     """Writes to whatever `sys.stderr` is at that moment, unless the application handles the record itself."""
 
     def __init__(self) -> None:

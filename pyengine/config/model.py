@@ -46,7 +46,6 @@ class Config:
     console_log_level: int | None = None
     """None: the same as `log_level`."""
     start_commands: tuple[str, ...] = ()
-    setup_commands: tuple[str, ...] = ()
     migrate_commands: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Environment variables the file asks for."""

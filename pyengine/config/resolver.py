@@ -99,7 +99,6 @@ class _Resolver:
             log_level=self._get("log_level", logging.INFO),
             console_log_level=self._get("console_log_level", None),
             start_commands=self._get("start_commands", ()),
-            setup_commands=self._get("setup_commands", ()),
             migrate_commands=self._get("migrate_commands", ()),
             env=self._env,
             config_file=self._path,

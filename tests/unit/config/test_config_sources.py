@@ -42,7 +42,7 @@ def test_its_dictionary_is_accepted_as_the_argument(resolved: Resolve) -> None:
     config = resolved({"name": "shop", "language": "python", "runtimeConfig": {"start": ["a"], "setup": ["b"]},
                        "database": {"hostname": "h"}, "telemetry": {"logs": {"logLevel": "ERROR"}}})  # fmt: skip
 
-    assert (config.start_commands, config.setup_commands, config.log_level) == (("a",), ("b",), logging.ERROR)
+    assert (config.start_commands, config.log_level) == (("a",), logging.ERROR)
     assert config.database_source == "argument database.hostname"
 
 
