@@ -1,0 +1,1 @@
+"""The command line: `pyengine` (and `dbos`, with the distribution of that name)."""

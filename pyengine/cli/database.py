@@ -1,0 +1,60 @@
+"""How commands reach the database: found as programs find it, every refusal one clear line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from .. import schema as installer
+from ..config import Config, resolve
+from ..db.database import Session
+from ..runtime.database_home import OpenedDatabase, open_database
+from .console import CommandError, program_name, tell
+from .exit_codes import ExitCode
+
+
+def configuration(url: str | None, schema: str | None) -> Config:
+    """The configuration in force; only its warnings are worth a line in a command's output."""
+    config = resolve({} if schema is None else {"dbos_system_schema": schema}, url_flag=url, announce=False)
+    for note in config.notes:
+        if note.level >= logging.WARNING:
+            tell(f"Warning: {note.text}")
+    return config
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[OpenedDatabase]:
+    """The database, running; errors of Postgres on the way become one line."""
+    database = open_database(config)
+    try:
+        yield database
+    except psycopg.Error as error:
+        raise CommandError(_explain(error, database)) from error
+    finally:
+        database.release()
+
+
+@contextmanager
+def session(url: str | None, schema: str | None) -> Iterator[Session]:
+    """A connection to a schema this engine can work with."""
+    config = configuration(url, schema)
+    with opened(config) as database:
+        verdict = installer.judge(database.url, config.schema)
+        if not verdict.served:
+            code = ExitCode.NOT_SERVED if verdict.state == "unserved" else ExitCode.FAILURE
+            raise CommandError(f"{verdict.message} (database: {database.description})", code)
+        connection = Session(database.url, config.schema)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+def _explain(error: psycopg.Error, database: OpenedDatabase) -> str:
+    # The embedded server runs by now, so the one thing that can be missing is the application's database in it.
+    if database.is_embedded and isinstance(error, psycopg.OperationalError) and "does not exist" in str(error):
+        return f"nothing has run here yet ({database.description}): start your program, or `{program_name()} migrate`"
+    return installer.explain(error, database.url)
