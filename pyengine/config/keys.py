@@ -66,7 +66,7 @@ _TICK = "the engine polls on its own tick, with back-off"
 _TYPESCRIPT = "it configures TypeScript applications"
 _SERVER = "of the database server"
 
-# fmt: off  (a table reads better than one argument a line)
+# fmt: off
 KEYS: tuple[Key, ...] = (
     _used("name", checks.app_name, "0.3+", BOTH, "the application's name; default: the folder's, made valid"),
     # The database
@@ -176,8 +176,9 @@ KEYS: tuple[Key, ...] = (
     _inert("application", checks.anything, "0.3-0.23", FILE, "it is the application's own; load_config() returns it"),
     _inert("version", checks.anything, "0.3-1.14", FILE, "it was deprecated in every release"),
     _used("runtimeConfig.start", checks.strings, "0.3+", FILE, "the commands of `start`", setting="start_commands"),
-    _used(
-        "runtimeConfig.setup", checks.strings, "0.20+", FILE, "commands that prepare a host", setting="setup_commands"
+    _inert(
+        "runtimeConfig.setup", checks.strings, "0.20+", FILE, "a vendor's cloud ran it; prepare the host yourself",
+        quiet=((),),
     ),
     _inert("runtimeConfig.admin_port", checks.integer(0, 65535), "0.20-2.30", FILE, _ADMIN),
     _inert("runtimeConfig.run_admin_server", checks.flag, "0.24-2.30", FILE, _ADMIN, quiet=(False,)),
