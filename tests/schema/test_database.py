@@ -6,19 +6,16 @@ import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from plugins.database import with_database
+from plugins.logins import Roles, as_role
 from pyengine import schema
 from pyengine.errors import DBOSInitializationError
-from schema.conftest import as_role
-
-if TYPE_CHECKING:
-    from schema.conftest import Roles
 
 
 @pytest.fixture

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from plugins.logins import Roles, as_role
 from pyengine import schema
 from pyengine.errors import DBOSInitializationError
 from pyengine.schema.sources import Sources
-from schema.conftest import as_role
-
-if TYPE_CHECKING:
-    from schema.conftest import Roles
 
 FunctionEdit = Callable[..., Sources]
 FunctionText = Callable[..., str]
@@ -269,3 +266,56 @@ def test_an_executor_may_not_touch_the_installers_tables(members: Callable[[str]
         for table in ("engine", "migrations", "installed_functions"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(sql.SQL("delete from pyengine.{}").format(sql.Identifier(table)))
+
+
+ENQUEUE = """
+    select verdict from pyengine.enqueue_workflow(
+      p_executor_id => null, p_nonce => null, p_start_token => %(token)s, p_workflow_id => %(id)s, p_name => 'job',
+      p_class_name => null, p_config_name => null, p_application => 'app', p_app_version => null, p_inputs => null,
+      p_queue => 'q', p_partition_key => %(lane)s, p_priority => 0, p_deduplication_id => %(key)s, p_delay => null,
+      p_timeout => null, p_deadline => null, p_max_recovery_attempts => 5, p_attributes => null,
+      p_authenticated_user => null, p_assumed_role => null, p_authenticated_roles => null, p_schedule_name => null,
+      p_parent_id => null, p_parent_fence => null, p_parent_step_id => null
+    )
+"""
+FINISH = """
+    select pyengine.finish_workflow(
+      p_executor_id => 1, p_nonce => 1, p_workflow_id => 'a', p_fence => 1, p_status => 'SUCCESS', p_output => null,
+      p_error => null
+    )
+"""
+PUT_QUEUE = """
+    select pyengine.put_queue(
+      p_application => 'app', p_queue => 'q', p_concurrency => {concurrency}, p_worker_concurrency => null,
+      p_rate_limit => null, p_rate_period => null, p_is_partitioned => true, p_partition_concurrency => null,
+      p_partition_worker_concurrency => null, p_partition_rate_limit => null, p_partition_rate_period => null
+    )
+"""
+
+
+def enqueue(connection: psycopg.Connection[Any], name: str, key: str | None = None) -> str:
+    row = connection.execute(ENQUEUE, {"token": hash(name) % 10**9, "id": name, "lane": "lane", "key": key}).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def test_a_client_enqueues_cancels_and_resumes_but_finishes_and_claims_nothing(members: Callable[[str], str]) -> None:
+    with connected(members("client")) as connection:
+        for concurrency in (3, 4):
+            connection.execute(PUT_QUEUE.format(concurrency=concurrency).encode())
+        assert enqueue(connection, "a", key="k") == "yours"
+        assert enqueue(connection, "b", key="k") == "deduplicated"
+        assert connection.execute("select pyengine.cancel_workflow('a')").fetchone() == ("cancelled",)
+        assert connection.execute("select pyengine.resume_workflow('a', null)").fetchone() == ("resumed",)
+        assert connection.execute("select pyengine.resume_workflow('a', null)").fetchone() is not None
+        listed = connection.execute("select workflow_id, status from pyengine.get_workflows(array['a', 'b'])")
+        assert listed.fetchall() == [("a", "ENQUEUED")]
+        for query in (
+            FINISH,
+            "select pyengine.claim_workflows(1, 1, 1, 'q', 1, true)",
+            "update pyengine.outcomes set status = 'SUCCESS'",
+            "delete from pyengine.checkpoints",
+            "update pyengine.engine set release = 'x'",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(query.encode())
