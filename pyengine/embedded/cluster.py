@@ -68,8 +68,7 @@ class Cluster:
     def make(self) -> None:
         """Make the data unless they are there. initdb works in a scratch folder that is renamed when it is done, so
         what a crash leaves half-made is never taken for a database."""
-        for scrap in self.place.state.glob("new-*"):
-            shutil.rmtree(scrap, ignore_errors=True)
+        self._clear_scraps()
         if (self.place.data / "PG_VERSION").exists():
             return
         if self.place.data.exists():
@@ -92,7 +91,11 @@ class Cluster:
         secret.unlink()
         (scratch / "data").rename(self.place.data)
         _sync_folder(self.place.state)
-        scratch.rmdir()
+        self._clear_scraps()  # again: the initdb of a killed keeper may have written for a moment longer
+
+    def _clear_scraps(self) -> None:
+        for scrap in self.place.state.glob("new-*"):
+            shutil.rmtree(scrap, ignore_errors=True)
 
     def _locale(self) -> list[str]:
         """Byte order for sorting, so no library upgrade can corrupt an index; case and classes as Unicode has them

@@ -134,6 +134,9 @@ def remove(folder: Path) -> None:
                 raise locks.LockTimeout
             time.sleep(locks.POLL_SECONDS)
         users.acquire(shared=False, deadline=deadline)
+        sockets = Path(str(home.read_json(where.folder / "socket.json").get("folder", "")))
+        if sockets.name.startswith("pyengine-"):
+            shutil.rmtree(sockets, ignore_errors=True)
         if os.geteuid() == 0:
             shutil.rmtree(home.root_state(where))
         shutil.rmtree(where.folder)
