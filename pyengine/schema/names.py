@@ -41,7 +41,12 @@ class Schema:
     name: str
 
     def __post_init__(self) -> None:
-        valid_schema(self.name)
+        from pyengine.errors import DBOSInitializationError
+
+        try:
+            valid_schema(self.name)
+        except ValueError as exc:
+            raise DBOSInitializationError(str(exc)) from exc
 
     @property
     def quoted(self) -> str:

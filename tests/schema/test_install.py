@@ -230,6 +230,8 @@ def test_another_schema_name(empty_database_url: str, name: str) -> None:
 def test_a_dangerous_schema_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="schema name"):
         schema.valid_schema(name)
+    with pytest.raises(DBOSInitializationError, match="schema name"):
+        schema.prepare("postgresql://nowhere.invalid/x", name)
 
 
 @pytest.mark.parametrize("table", ["workflow_status", "operation_outputs", "dbos_migrations"])
