@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+
 from plugins.processes import Processes, Program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
