@@ -1,0 +1,1 @@
+"""The public API: names and behaviour of DBOS Transact for Python, of every era."""

@@ -1,0 +1,54 @@
+"""From a configuration to a running executor, and back to nothing."""
+
+from __future__ import annotations
+
+from ..config import Config
+from ..db.database import Database
+from ..errors import DBOSProtocolNotServedError
+from ..logs import logger
+from ..runtime import app_version
+from ..runtime.database_home import OpenedDatabase, open_database, prepare_database
+from ..runtime.executor import Executor
+from ..runtime.registry import REGISTRY
+from ..serialization import Codec
+
+# The exit code of a program that the schema no longer serves.
+EXIT_NOT_SERVED = 3
+
+
+def start_executor(config: Config) -> tuple[OpenedDatabase, Executor]:
+    """Open and prepare the database, then register and launch an executor. Raises DBOSInitializationError; leaves
+    nothing behind then.
+    """
+    opened = open_database(config)
+    try:
+        logger.info("Database: %s", opened.description)
+        prepared = prepare_database(opened, config)
+        for line in prepared.lines():
+            logger.info("Database: %s", line)
+        if not prepared.verdict.served:
+            raise SystemExit(EXIT_NOT_SERVED) from DBOSProtocolNotServedError(1, prepared.verdict.oldest_protocol)
+        return opened, _launch(opened.url, config)
+    except BaseException:
+        opened.release()
+        raise
+
+
+def _launch(url: str, config: Config) -> Executor:
+    database = Database(url, config.schema, pool_size=config.pool_size)
+    executor = Executor(
+        database=database,
+        registry=REGISTRY,
+        codec=Codec(strict=config.strict_json, custom=config.serializer),
+        application=config.name,
+        app_version=config.application_version or app_version.compute(REGISTRY.versioned_functions(), config.name),
+        label=config.executor_label,
+        lease_ttl_seconds=config.lease_ttl_seconds,
+        max_threads=config.max_executor_threads,
+    )
+    try:
+        executor.launch()
+    except BaseException:
+        executor.stop()
+        raise
+    return executor

@@ -1,0 +1,110 @@
+"""Every function of the schema that the engine calls, mirrored one to one: same name, same arguments without `p_`.
+
+Each is repeatable: tokens minted by the caller make a repeat get the first answer, so all of them may be retried
+after a lost reply.
+"""
+
+from __future__ import annotations
+
+from . import rows
+from .function import Function
+
+_EXECUTOR = "executor_id bigint, nonce bigint"
+_CLAIMED = _EXECUTOR + ", workflow_id text, fence bigint"
+_FUNCTION_NAME = "name text, class_name text, config_name text"
+_AUTHENTICATION = "authenticated_user text, assumed_role text, authenticated_roles text[]"
+_PARENT = "parent_id text, parent_fence bigint, parent_step_id integer"
+
+# executors
+register_executor = Function(
+    "register_executor",
+    "nonce bigint, label text, host text, pid integer, boot_id text, pid_namespace text, process_started text, "
+    "application text, app_version text, protocol integer, lease_ttl interval",
+    rows.Registration,
+)
+hold_liveness: Function[bool] = Function("hold_liveness", _EXECUTOR)
+tick = Function("tick", _EXECUTOR + ", held_fences bigint[], queues text[], accepts_unversioned boolean", rows.Tick)
+retire_executor: Function[None] = Function("retire_executor", _EXECUTOR + ", reason text")
+mark_executor_dead: Function[bool] = Function("mark_executor_dead", _EXECUTOR + ", reason text")
+list_host_executors = Function("list_host_executors", "boot_id text, pid_namespace text", rows.HostExecutor)
+take_over_executor = Function("take_over_executor", "dead_id bigint, limit integer", rows.Takeover)
+housekeep = Function("housekeep", _EXECUTOR, rows.Duty)
+
+# workflows: from start to outcome
+start_workflow = Function(
+    "start_workflow",
+    f"{_EXECUTOR}, fence bigint, start_token bigint, workflow_id text, {_FUNCTION_NAME}, "
+    "application text, app_version text, inputs bytea, timeout interval, deadline timestamptz, "
+    f"max_recovery_attempts integer, attributes jsonb, {_AUTHENTICATION}, {_PARENT}",
+    rows.StartVerdict,
+)
+enqueue_workflow = Function(
+    "enqueue_workflow",
+    f"{_EXECUTOR}, start_token bigint, workflow_id text, {_FUNCTION_NAME}, "
+    "application text, app_version text, inputs bytea, queue text, partition_key text, priority integer, "
+    "deduplication_id text, delay interval, timeout interval, deadline timestamptz, "
+    f"max_recovery_attempts integer, attributes jsonb, {_AUTHENTICATION}, schedule_name text, {_PARENT}",
+    rows.EnqueueVerdict,
+)
+claim_workflows = Function(
+    "claim_workflows", _EXECUTOR + ", fence bigint, queue text, limit integer, unversioned boolean", rows.Claim
+)
+load_claims = Function("load_claims", _EXECUTOR + ", fences bigint[]", rows.Claim)
+finish_workflow: Function[str] = Function("finish_workflow", _CLAIMED + ", status text, output bytea, error bytea")
+cancel_workflow: Function[str] = Function("cancel_workflow", "workflow_id text")
+resume_workflow: Function[str] = Function("resume_workflow", "workflow_id text, queue text")
+expire_deadlines: Function[int] = Function("expire_deadlines", "limit integer")
+release_delayed: Function[int] = Function("release_delayed", "limit integer")
+
+# checkpoints
+record_checkpoint = Function(
+    "record_checkpoint",
+    _CLAIMED + ", step_id integer, name text, output bytea, error bytea, child_id text, elapsed interval",
+    rows.CheckpointVerdict,
+)
+record_sleep = Function("record_sleep", _CLAIMED + ", step_id integer, name text, duration interval", rows.SleepVerdict)
+record_attempt: Function[str] = Function("record_attempt", _CLAIMED + ", step_id integer, attempt integer, error bytea")
+load_checkpoints = Function("load_checkpoints", "workflow_id text", rows.Checkpoint)
+
+# queues and schedules
+put_queue: Function[None] = Function(
+    "put_queue",
+    "application text, queue text, concurrency integer, worker_concurrency integer, "
+    "rate_limit integer, rate_period interval, is_partitioned boolean, "
+    "partition_concurrency integer, partition_worker_concurrency integer, "
+    "partition_rate_limit integer, partition_rate_period interval",
+)
+put_schedule = Function(
+    "put_schedule",
+    "application text, schedule_name text, workflow_name text, cron text, first_at timestamptz",
+    rows.ScheduleState,
+)
+fire_schedule = Function(
+    "fire_schedule",
+    f"{_EXECUTOR}, application text, schedule_name text, slot timestamptz, next_slot timestamptz, "
+    "start_token bigint, workflow_id text, name text, class_name text, app_version text, inputs bytea, "
+    "max_recovery_attempts integer",
+    rows.FireVerdict,
+)
+
+# reading
+get_workflows = Function("get_workflows", "workflow_ids text[]", rows.WorkflowRow)
+list_workflows = Function(
+    "list_workflows",
+    "workflow_ids text[], id_prefixes text[], statuses text[], names text[], app_versions text[], "
+    "queues text[], users text[], executor_labels text[], parent_ids text[], forked_from text[], "
+    "schedule_names text[], applications text[], created_after timestamptz, created_before timestamptz, "
+    "completed_after timestamptz, completed_before timestamptz, dequeued_after timestamptz, "
+    "dequeued_before timestamptz, attributes jsonb, queues_only boolean, has_parent boolean, "
+    "is_fork boolean, limit integer, offset integer, sort_desc boolean, load_input boolean, load_output boolean",
+    rows.WorkflowRow,
+)
+list_steps = Function(
+    "list_steps", "workflow_id text, load_output boolean, limit integer, offset integer", rows.StepRow
+)
+read_outcomes = Function("read_outcomes", "workflow_ids text[]", rows.Outcome)
+get_inputs: Function[bytes | None] = Function("get_inputs", "workflow_id text")
+stranded_versions = Function("stranded_versions", "application text", rows.StrandedVersion)
+doctor = Function("doctor", "", rows.Finding)
+
+ALL: tuple[Function[object], ...] = tuple(value for value in list(globals().values()) if isinstance(value, Function))

@@ -1,0 +1,50 @@
+"""How a function of the schema is described and called: its name, typed arguments and the row it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Generic, TypeVar, cast
+
+R = TypeVar("R")
+
+
+class Function(Generic[R]):
+    """A mirror of one SQL function.
+
+    `arguments` is "name type, name type" in the order of the SQL signature, names without their `p_`. `row` is a
+    NamedTuple class whose fields are the returned columns; without it the function returns a scalar (or nothing).
+    """
+
+    def __init__(self, name: str, arguments: str, row: Callable[..., R] | None = None) -> None:
+        self.name = name
+        self.arguments: tuple[tuple[str, str], ...] = tuple(
+            (argument.split(None, 1)[0], argument.split(None, 1)[1])
+            for argument in map(str.strip, arguments.split(","))
+            if argument
+        )
+        self.row = row
+        self.columns: tuple[str, ...] = () if row is None else cast(Any, row)._fields
+        self.build: Callable[[Sequence[Any]], R] = (lambda values: values[0]) if row is None else cast(Any, row)._make
+
+    def __repr__(self) -> str:
+        return f"Function({self.name})"
+
+    def bind(self, arguments: dict[str, Any]) -> list[Any]:
+        """The values in the order of the signature; a missing or unknown name is a programming error."""
+        values = [arguments.pop(name) for name, _ in self.arguments]
+        if arguments:
+            raise TypeError(f"{self.name}() has no argument {', '.join(map(repr, arguments))}")
+        return values
+
+
+@cache
+def statement(function: Function[Any], schema: str) -> bytes:
+    """The SQL text of a call. Built once per function and schema: the hot path only binds values."""
+    arguments = ", ".join(f"p_{name} => %s::{kind}" for name, kind in function.arguments)
+    call = f"{quote(schema)}.{function.name}({arguments})"
+    return (f"select {', '.join(function.columns)} from {call}" if function.columns else f"select {call}").encode()
+
+
+def quote(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'

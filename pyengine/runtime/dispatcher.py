@@ -1,0 +1,169 @@
+"""Claims: takes work off the queues when there is some and room for it, and starts running it.
+
+A queue is looked at when this process put something on it or freed a slot of it, when the tick saw work, and for
+a while after it had some: polling backs off from 50 ms to a second, where the tick takes over. Polling alone
+suffices; everything else only makes it quicker.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..db import calls
+from ..db.retry import Backoff
+from ..db.rows import Claim
+from ..errors import ExecutorFenced, ExecutorStopping
+from ..logs import logger
+from .starts import token
+
+if TYPE_CHECKING:
+    from .executor import Executor
+
+BATCH = 100
+_TICK_SECONDS = 1.0
+
+
+_IN_SERVICE = float("inf")
+
+
+@dataclass(slots=True)
+class _Poll:
+    """When to look at a queue next, as a time.monotonic() instant; None leaves it to the tick and to wakes."""
+
+    ceiling: float
+    due: float | None = None
+    backoff: Backoff = field(default_factory=lambda: Backoff(first=0.05, ceiling=_TICK_SECONDS))
+
+    def after(self, found: int) -> float | None:
+        if found:
+            self.backoff.reset()
+        delay = self.backoff.next()
+        if self.backoff.current >= _TICK_SECONDS <= self.ceiling:
+            return None
+        return time.monotonic() + min(delay, self.ceiling)
+
+
+class Dispatcher:
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._changed = threading.Condition(threading.Lock())
+        self._polls: dict[str, _Poll] = {}
+        self._starved: set[str] = set()
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._loop, name="pyengine-dispatcher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self, *queues: str) -> None:
+        """There is new work on these queues, or a free slot: look now."""
+        self._look(queues, is_new=True)
+
+    def hint(self, *queues: str) -> None:
+        """The tick saw work on these queues. It may be the same that limits held back a second ago: the back-off
+        stays.
+        """
+        self._look(queues, is_new=False)
+
+    def wake_starved(self) -> None:
+        """There is room again for what had to be left on its queue."""
+        with self._changed:
+            starved, self._starved = self._starved, set()
+        self._look(tuple(starved), is_new=False)
+
+    def stop(self) -> None:
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify()
+
+    def _look(self, queues: Iterable[str], *, is_new: bool) -> None:
+        now = time.monotonic()
+        with self._changed:
+            for queue in queues:
+                poll = self._poll(queue)
+                poll.due = now
+                if is_new:
+                    poll.backoff.reset()
+            self._changed.notify()
+
+    def _poll(self, queue: str) -> _Poll:
+        poll = self._polls.get(queue)
+        if poll is None:
+            spec = self._executor.registry.queues.get(queue)
+            poll = self._polls[queue] = _Poll(spec.polling_interval_sec if spec is not None else _TICK_SECONDS)
+        return poll
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while (queue := self._next()) is not None:
+            try:
+                self._serve(queue)
+            except ExecutorStopping:
+                return
+            except ExecutorFenced:
+                self._executor.on_fenced(self._executor.identity)
+                self._later(queue, 0.5)
+            except Exception:
+                logger.exception("Claiming from queue %s failed; it is tried again", queue)
+                self._later(queue, 1.0)
+
+    def _next(self) -> str | None:
+        with self._changed:
+            while not self._is_stopped:
+                due = [(poll.due, queue) for queue, poll in self._polls.items() if poll.due is not None]
+                at, queue = min(due, default=(_IN_SERVICE, ""))
+                delay = at - time.monotonic()
+                if delay <= 0:
+                    # Planned anew when it has been served; a wake that comes meanwhile stands.
+                    self._polls[queue].due = _IN_SERVICE
+                    return queue
+                self._changed.wait(None if delay == _IN_SERVICE else delay)
+            return None
+
+    def _later(self, queue: str, delay: float) -> None:
+        with self._changed:
+            self._replan(queue, time.monotonic() + delay)
+
+    def _replan(self, queue: str, due: float | None) -> None:
+        poll = self._polls[queue]
+        if poll.due == _IN_SERVICE:
+            poll.due = due
+
+    def _serve(self, queue: str) -> None:
+        """Claim until the queue has no more for us, or there is no room."""
+        found = 0
+        while True:
+            room = self._executor.load.room()
+            if room == 0:
+                with self._changed:
+                    self._starved.add(queue)
+                    self._replan(queue, None)
+                return
+            limit = min(room, BATCH)
+            claims = self._claim(queue, limit)
+            if claims and claims[0].verdict == "busy":
+                self._later(queue, random.uniform(0.002, 0.010))
+                return
+            for claim in claims:
+                self._executor.run_claim(claim)
+            found += len(claims)
+            if len(claims) < limit:
+                break
+        with self._changed:
+            self._replan(queue, self._polls[queue].after(found))
+
+    def _claim(self, queue: str, limit: int) -> list[Claim]:
+        return self._executor.database.all(
+            calls.claim_workflows,
+            **self._executor.owner,
+            fence=token(),
+            queue=queue,
+            limit=limit,
+            unversioned=self._executor.accepts_unversioned,
+        )

@@ -1,0 +1,160 @@
+"""Running a workflow to its end: the user's function inside a run, then one outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ..db import calls
+from ..db.rows import Claim, Outcome
+from ..errors import (
+    ClaimLost,
+    DBOSAwaitedWorkflowCancelledError,
+    DBOSWorkflowCancelledError,
+    DBOSWorkflowFunctionNotFoundError,
+    ExecutorFenced,
+    ExecutorStopping,
+)
+from ..logs import logger
+from .context import Frame, Settings, current_frame, current_settings, recording_run
+from .io import Io
+from .outcomes import await_outcome, unwrap
+from .registry import WorkflowSpec
+from .run import Run, check_size
+from .starts import Started, start
+from .steps import record_outcome, replay
+
+if TYPE_CHECKING:
+    from .executor import Executor
+
+# What ends a run without an outcome: the workflow goes on elsewhere, later, or is cancelled already.
+ABANDONED = (ExecutorStopping, ExecutorFenced, ClaimLost, DBOSWorkflowCancelledError, asyncio.CancelledError)
+
+
+async def call_workflow(
+    io: Io, executor: Executor, spec: WorkflowSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """A direct call: run the workflow here and now and return its result. Inside a workflow it is a child."""
+    parent = recording_run()
+    started = await start(io, executor, spec, args, kwargs)
+    if parent is None:
+        return await _result(io, executor, started, args, kwargs)
+    step_id = parent.draw_step_id()
+    recorded = parent.recorded(step_id, "DBOS.getResult")
+    if recorded is not None:
+        return replay(parent, recorded)
+
+    async def result() -> Any:
+        try:
+            return await _result(io, executor, started, args, kwargs)
+        except DBOSWorkflowCancelledError:
+            parent.check()  # the parent itself may be the cancelled one
+            raise DBOSAwaitedWorkflowCancelledError(started.workflow_id) from None
+
+    return await record_outcome(io, parent, step_id, "DBOS.getResult", result)
+
+
+async def _result(io: Io, executor: Executor, started: Started, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if started.run is not None:
+        try:
+            return await execute(io, started.run, args, kwargs)
+        except (ClaimLost, ExecutorFenced):
+            logger.warning(
+                "Workflow %s was taken over by another executor; waiting for its result", started.workflow_id
+            )
+    return unwrap(executor.codec, await await_outcome(io, executor, started.workflow_id))
+
+
+async def execute(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run the user's function and record the outcome. Whatever is not an Exception leaves the workflow unfinished."""
+    codec = run.executor.codec
+    try:
+        try:
+            result = await _call_user(io, run, args, kwargs)
+            output = codec.encode(result)
+            check_size(f"workflow {run.spec.name}", output)
+            await _finish(io, run, "SUCCESS", output, None)
+            return result
+        except Exception as error:
+            # Also for a result that Postgres will not take: a workflow must not run for ever because it cannot end.
+            await _finish(io, run, "ERROR", None, codec.encode_error(error))
+            raise
+    finally:
+        run.executor.runs.remove(run)
+
+
+async def _call_user(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    frame = current_frame.set(Frame(run))
+    settings = current_settings.set(
+        Settings(
+            authenticated_user=run.authenticated_user,
+            authenticated_roles=run.authenticated_roles,
+            assumed_role=run.assumed_role,
+        )
+    )
+    try:
+        return await io.user(run.spec.function, args, kwargs)
+    finally:
+        current_settings.reset(settings)
+        current_frame.reset(frame)
+
+
+async def _finish(io: Io, run: Run, status: str, output: bytes | None, error: bytes | None) -> None:
+    run.check()
+    database = run.executor.database
+    verdict = await run.call(
+        io, lambda: database.one(calls.finish_workflow, **run.claim, status=status, output=output, error=error)
+    )
+    run.heed(verdict)
+    run.executor.results.push(Outcome(run.workflow_id, status, output, error))
+
+
+async def execute_in_background(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """A run that nobody calls: its result is read from its outcome."""
+    try:
+        await execute(io, run, args, kwargs)
+    except ABANDONED as reason:
+        logger.debug("%r ended without an outcome: %s", run, reason)
+    except Exception as error:
+        logger.error("Workflow %s (%s) failed: %s: %s", run.workflow_id, run.spec.name, type(error).__name__, error)
+
+
+async def execute_claim(io: Io, run: Run, claim: Claim) -> None:
+    """Run a claimed workflow: its inputs come from the database, and its checkpoints too when it ran before."""
+    executor = run.executor
+    try:
+        inputs = claim.inputs
+        if claim.verdict == "claimed_large":
+            inputs = await run.call(io, lambda: executor.database.one(calls.get_inputs, workflow_id=run.workflow_id))
+        if claim.replay:
+            rows = await run.call(
+                io, lambda: executor.database.all(calls.load_checkpoints, workflow_id=run.workflow_id)
+            )
+            run.checkpoints = {row.step_id: row for row in rows}
+        args, kwargs = ((), {}) if inputs is None else executor.codec.decode_call(inputs)
+    except ABANDONED:
+        executor.runs.remove(run)
+        return
+    except Exception as error:
+        await _fail_unrun(io, run, error)
+        return
+    await execute_in_background(io, run, args, kwargs)
+
+
+async def execute_unknown(io: Io, run: Run) -> None:
+    """A claimed workflow whose function this program does not have."""
+    error = DBOSWorkflowFunctionNotFoundError(
+        run.workflow_id,
+        f"no workflow named {run.spec.name!r} is registered in application version {run.executor.app_version}",
+    )
+    await _fail_unrun(io, run, error)
+
+
+async def _fail_unrun(io: Io, run: Run, error: Exception) -> None:
+    logger.error("Workflow %s (%s) cannot run: %s", run.workflow_id, run.spec.name, error)
+    try:
+        await _finish(io, run, "ERROR", None, run.executor.codec.encode_error(error))
+    except ABANDONED:
+        pass
+    finally:
+        run.executor.runs.remove(run)

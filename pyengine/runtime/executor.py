@@ -1,0 +1,366 @@
+"""An executor: this process as the database knows it, with everything that runs in it.
+
+It registers, beats, claims and runs; fenced, it lets go of what it ran and registers anew; stopped, it hands back
+what is left.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+import psycopg
+
+from .._version import PROTOCOL
+from ..db import calls
+from ..db.database import Database, Session
+from ..db.rows import Claim, Registration
+from ..errors import DBOSException, DBOSProtocolNotServedError, ExecutorFenced, ExecutorStopping
+from ..logs import logger
+from ..serialization import Codec
+from .clock import ServerClock
+from .dispatcher import Dispatcher
+from .execute import execute_claim, execute_in_background, execute_unknown
+from .host import this_process
+from .housekeeping import take_over, vouch_for_the_dead
+from .io import BLOCKING, SUSPENDING, Io, run_blocking
+from .load import Load, Runs
+from .loops import WorkflowLoop
+from .registry import INTERNAL_QUEUE, QueueSpec, Registry, ScheduleSpec, WorkflowSpec
+from .results import Results
+from .run import Run
+from .scheduler import Scheduler
+from .threads import DaemonThreads
+from .ticker import Ticker
+
+T = TypeVar("T")
+
+_HAND_BACK_TIMEOUT_MS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """An executor incarnation: the id the database gave, and the nonce that proves who asked for it."""
+
+    executor_id: int
+    nonce: int
+    server_identity: str
+
+
+class Executor:
+    logger = logger
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        registry: Registry,
+        codec: Codec,
+        application: str,
+        app_version: str,
+        label: str,
+        lease_ttl_seconds: float,
+        max_threads: int | None,
+    ) -> None:
+        self.database = database
+        self.registry = registry
+        self.codec = codec
+        self.application = application
+        self.app_version = app_version
+        self.label = label
+        self.lease_ttl_seconds = lease_ttl_seconds
+        self.accepts_unversioned = False
+        self.results = Results(database)
+        self.dispatcher = Dispatcher(self)
+        self.load = Load(self.dispatcher.wake_starved)
+        self.runs = Runs(self.load, self._run_ended)
+        self.threads = DaemonThreads("pyengine-workflow", max_threads)
+        self.loop = WorkflowLoop()
+        self.scheduler = Scheduler(self)
+        self.ticker = Ticker(self, lease_ttl_seconds)
+        self._identity: Identity | None = None
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._is_fenced = False
+        self._is_stopping = False
+        self._has_handed_back = False
+        self._is_served = True
+        self.clock: ServerClock
+
+    # -- who we are --------------------------------------------------------------------------------
+
+    @property
+    def identity(self) -> Identity:
+        identity = self._identity
+        if identity is None:
+            raise ExecutorStopping("the executor is not registered")
+        return identity
+
+    @property
+    def owner(self) -> dict[str, Any]:
+        return {"executor_id": self.identity.executor_id, "nonce": self.identity.nonce}
+
+    def _register(self) -> Registration:
+        nonce = secrets.randbits(63)
+        me = this_process()
+        registration = self.database.one(
+            calls.register_executor,
+            nonce=nonce,
+            label=self.label,
+            host=me.host,
+            pid=me.pid,
+            boot_id=me.boot_id,
+            pid_namespace=me.pid_namespace,
+            process_started=me.process_started,
+            application=self.application,
+            app_version=self.app_version,
+            protocol=PROTOCOL,
+            lease_ttl=timedelta(seconds=self.lease_ttl_seconds),
+        )
+        self._identity = Identity(registration.executor_id, nonce, registration.server_identity)
+        self.clock = ServerClock(registration.server_time)
+        self.accepts_unversioned = registration.is_latest_version
+        return registration
+
+    def ensure_registered(self) -> None:
+        """Register anew after a fence. What ran under the old incarnation is not ours any more."""
+        with self._lock:
+            if self._is_stopping:
+                raise ExecutorStopping("the engine is shutting down")
+            if not self._is_fenced:
+                return
+            self._register()
+            self._is_fenced = False
+        logger.info("Registered anew as executor %d", self.identity.executor_id)
+        self.dispatcher.wake(*self.served_queues())
+
+    def on_fenced(self, identity: Identity) -> None:
+        """The database has marked this incarnation dead: everything it runs ends without an outcome."""
+        with self._lock:
+            if self._is_stopping or self._is_fenced or identity != self._identity:
+                return
+            self._is_fenced = True
+        logger.warning(
+            "Executor %d was declared dead; its work is taken over and it registers anew", identity.executor_id
+        )
+        for run in self.runs.all():
+            if run.identity == identity:
+                run.interrupt(lambda: ExecutorFenced("this executor was declared dead"))
+        self.ticker.wake()
+
+    def check_same_server(self, server_identity: str) -> None:
+        """After a failover the new primary may lack the last commits, our registration or claims among them."""
+        if server_identity != self.identity.server_identity:
+            logger.warning("Postgres failed over (%s → %s)", self.identity.server_identity, server_identity)
+            self.on_fenced(self.identity)
+
+    def check_served(self, oldest_protocol: int) -> None:
+        """A schema that no longer serves this engine: claim nothing more, let what runs end."""
+        if oldest_protocol <= PROTOCOL or not self._is_served:
+            return
+        self._is_served = False
+        self.dispatcher.stop()
+        self.scheduler.stop()
+        logger.error("%s; this process claims nothing more", DBOSProtocolNotServedError(PROTOCOL, oldest_protocol))
+
+    @property
+    def is_served(self) -> bool:
+        return self._is_served
+
+    # -- life --------------------------------------------------------------------------------------
+
+    def launch(self) -> None:
+        self._register()
+        vouch_for_the_dead(self)
+        self.registry.listeners.append(self._declared)
+        for queue in list(self.registry.queues.values()):
+            self._put_queue(queue)
+        self.dispatcher.start()
+        self.ticker.start()
+        for schedule in list(self.registry.schedules.values()):
+            self.scheduler.add(schedule)
+        self.dispatcher.wake(*self.served_queues())
+        self._tell_of_stranded_work()
+
+    def _tell_of_stranded_work(self) -> None:
+        stranded = self.database.all(calls.stranded_versions, application=self.application)
+        if stranded:
+            text = ", ".join(f"{row.unfinished} of version {row.app_version}" for row in stranded)
+            logger.warning(
+                "Unfinished work that no live executor can run: %s (this is version %s). "
+                "Start that version, or see `pyengine doctor`",
+                text,
+                self.app_version,
+            )
+
+    def stop(self, *, hand_back: bool = True) -> None:
+        """End in good order: claim nothing more, break off what runs, hand it to whoever comes next."""
+        with self._lock:
+            self._is_stopping = True
+        if self._declared in self.registry.listeners:
+            self.registry.listeners.remove(self._declared)
+        self.dispatcher.stop()
+        self.scheduler.stop()
+        if os.getpid() != self._pid:
+            return  # a forked copy: nothing of this is its own
+        self.interrupt()
+        self.ticker.stop()
+        if hand_back:
+            self.hand_back()
+        self.results.stop(_stopping)
+        self.loop.stop()
+        self.database.close()
+
+    def interrupt(self) -> None:
+        """Break off every run that waits in the engine; the others end at their next engine call."""
+        for run in self.runs.all():
+            run.interrupt(_stopping)
+        self.results.stop(_stopping)
+
+    def interrupt_and_hand_back(self) -> None:
+        """The quick end, on Ctrl-C: the process is about to go, so only what others need of it is done."""
+        with self._lock:
+            self._is_stopping = True
+        self.dispatcher.stop()
+        self.scheduler.stop()
+        self.hand_back()
+        self.interrupt()
+        self.database.interrupt()
+
+    def hand_back(self) -> None:
+        """Retire, and put what is left back on its queues, so that nobody waits for a lease. Not counted as a
+        crash.
+        """
+        with self._lock:
+            if self._has_handed_back or self._identity is None or os.getpid() != self._pid:
+                return
+            self._has_handed_back = True
+        try:
+            # A connection of its own: the pool may be busy, and this must not wait for long.
+            session = Session(
+                self.database.url,
+                self.database.schema,
+                connect_timeout=2,
+                options=f"-c statement_timeout={_HAND_BACK_TIMEOUT_MS}" if not self.database.is_pooled else "",
+            )
+        except psycopg.Error as error:
+            logger.warning(
+                "Could not hand back unfinished work (%s); it is taken over when the lease ends", str(error).strip()
+            )
+            return
+        try:
+            session.one(calls.retire_executor, **self.owner, reason="retired")
+            take_over(session, self.identity.executor_id)
+        except (psycopg.Error, ExecutorFenced) as error:
+            logger.warning("Could not hand back unfinished work (%s); it is taken over when the lease ends", error)
+        finally:
+            session.close()
+
+    def drain(self, seconds: float) -> None:
+        """Give what runs here time to end."""
+        self.dispatcher.stop()
+        deadline = time.monotonic() + seconds
+        while (left := self.runs.all()) and time.monotonic() < deadline:
+            ids = ", ".join(run.workflow_id for run in left[:10])
+            logger.info("Waiting for %d workflow(s) to complete: %s", len(left), ids)
+            until = min(deadline, time.monotonic() + 1.0)
+            while self.runs.all() and time.monotonic() < until:
+                time.sleep(0.02)
+
+    # -- queues and schedules ----------------------------------------------------------------------
+
+    def served_queues(self) -> list[str]:
+        return [INTERNAL_QUEUE, *self.registry.queues]
+
+    def _declared(self, spec: QueueSpec | ScheduleSpec) -> None:
+        """A declaration made after launch."""
+        if isinstance(spec, ScheduleSpec):
+            self.scheduler.add(spec)
+        else:
+            self._put_queue(spec)
+            self.dispatcher.wake(spec.name)
+
+    def _put_queue(self, queue: QueueSpec) -> None:
+        self.database.one(
+            calls.put_queue,
+            application=self.application,
+            queue=queue.name,
+            concurrency=queue.concurrency,
+            worker_concurrency=queue.worker_concurrency,
+            rate_limit=queue.rate_limit,
+            rate_period=_interval(queue.rate_period),
+            is_partitioned=queue.is_partitioned,
+            partition_concurrency=queue.partition_concurrency,
+            partition_worker_concurrency=queue.partition_worker_concurrency,
+            partition_rate_limit=queue.partition_rate_limit,
+            partition_rate_period=_interval(queue.partition_rate_period),
+        )
+
+    # -- running -----------------------------------------------------------------------------------
+
+    async def call(self, io: Io, call: Callable[[], T]) -> T:
+        """Call the database for this executor, outside of any run; fenced, register anew and repeat."""
+        identity = self.identity
+        try:
+            return await io.database(call)
+        except ExecutorFenced:
+            self.on_fenced(identity)
+        await io.database(self.ensure_registered)
+        return await io.database(call)
+
+    def spawn(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Run a workflow that was just started here in the background, seeing the context variables of its
+        starter.
+        """
+        self._spawn(run, partial(execute_in_background, run=run, args=args, kwargs=kwargs), contextvars.copy_context())
+
+    def run_claim(self, claim: Claim) -> None:
+        """Run a workflow that was claimed off a queue."""
+        spec = self.registry.workflow(claim.name)
+        run = Run(
+            self,
+            spec or WorkflowSpec(name=claim.name, function=_missing, max_recovery_attempts=None, is_async=False),
+            claim.workflow_id,
+            claim.fence,
+            deadline=claim.deadline,
+            parent_id=claim.parent_id,
+            queue=claim.queue,
+            authentication=(claim.authenticated_user, claim.assumed_role, claim.authenticated_roles),
+        )
+        if not self.runs.add(run):
+            return
+        if spec is None:
+            self._spawn(run, partial(execute_unknown, run=run), contextvars.Context())
+        else:
+            self._spawn(run, partial(execute_claim, run=run, claim=claim), contextvars.Context())
+
+    def _spawn(self, run: Run, core: Callable[..., Any], context: contextvars.Context) -> None:
+        if run.spec.is_async:
+            context.run(self.loop.submit, core(SUSPENDING))
+        else:
+            self.threads.submit(lambda: context.run(run_blocking, core(BLOCKING)))
+
+    def _run_ended(self, run: Run) -> None:
+        queue = None if run.queue is None else self.registry.queues.get(run.queue)
+        if queue is not None and queue.is_limited:
+            self.dispatcher.wake(queue.name)
+
+
+def _stopping() -> BaseException:
+    return ExecutorStopping("the engine is shutting down")
+
+
+def _interval(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+def _missing(*args: Any, **kwargs: Any) -> Any:
+    raise DBOSException("the function of this workflow is not registered")

@@ -1,0 +1,63 @@
+"""What somebody has to do for the whole fleet about once a second. Whoever gets the lock does it; each duty is a
+call of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..db import calls
+from ..db.database import Database, Session
+from ..logs import logger
+from .host import is_gone, this_process
+
+if TYPE_CHECKING:
+    from .executor import Executor
+
+TAKEOVER_CHUNK = 500
+_SWEEP = 1000
+
+
+def keep_house(session: Session, executor: Executor) -> bool:
+    """One round. Returns whether work became claimable."""
+    moved = False
+    for duty in session.all(calls.housekeep, **executor.owner):
+        if duty.duty == "take_over" and duty.subject is not None:
+            moved = take_over(session, duty.subject) > 0 or moved
+        elif duty.duty == "release_delayed":
+            moved = session.one(calls.release_delayed, limit=_SWEEP) > 0 or moved
+        elif duty.duty == "expire_deadlines":
+            session.one(calls.expire_deadlines, limit=_SWEEP)
+    return moved
+
+
+def take_over(way: Session | Database, dead_id: int, *, rounds: int = 1000) -> int:
+    """Move a dead executor's work back to its queues, chunk by chunk. Returns how many workflows were moved."""
+    moved = quarantined = 0
+    for _ in range(rounds):
+        chunk = way.one(calls.take_over_executor, dead_id=dead_id, limit=TAKEOVER_CHUNK)
+        moved += chunk.moved
+        quarantined += chunk.quarantined
+        if not chunk.remaining or chunk.moved + chunk.quarantined == 0:
+            break
+    if moved:
+        logger.info("Took over %d workflow(s) of executor %d", moved, dead_id)
+    if quarantined:
+        logger.error("%d workflow(s) of executor %d exceeded their maximum of recovery attempts", quarantined, dead_id)
+    return moved
+
+
+def vouch_for_the_dead(executor: Executor) -> None:
+    """Hand over at once what killed processes of this very host left behind, without waiting for their leases."""
+    me = this_process()
+    neighbours = executor.database.all(calls.list_host_executors, boot_id=me.boot_id, pid_namespace=me.pid_namespace)
+    for other in neighbours:
+        if other.executor_id == executor.identity.executor_id or not is_gone(other.pid, other.process_started):
+            continue
+        executor.database.one(
+            calls.mark_executor_dead,
+            executor_id=other.executor_id,
+            nonce=other.nonce,
+            reason=f"process {other.pid} is gone",
+        )
+        take_over(executor.database, other.executor_id)

@@ -1,0 +1,92 @@
+"""How one core serves sync and async code.
+
+The core is written as coroutines that touch the world only through an `Io`. With `BLOCKING` every one of its
+operations blocks the calling thread and never suspends, so `run_blocking` can drive a core coroutine to its end
+in one go; with `SUSPENDING` they suspend on the running event loop. There is no second copy of any logic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import inspect
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from .threads import DaemonThreads
+
+T = TypeVar("T")
+
+
+class Io(Protocol):
+    async def database(self, call: Callable[[], T]) -> T:
+        """Run a blocking call to the database."""
+
+    async def wait(self, future: Future[T], timeout: float | None) -> T:
+        """Wait for a future; raises TimeoutError after `timeout` seconds."""
+
+    async def user(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call user code."""
+
+
+class _Blocking:
+    async def database(self, call: Callable[[], T]) -> T:
+        return call()
+
+    async def wait(self, future: Future[T], timeout: float | None) -> T:
+        try:
+            return future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            if future.done():
+                return future.result()
+            raise TimeoutError from None
+
+    async def user(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return function(*args, **kwargs)
+
+
+# Blocking calls made for event loops. Few: a call takes a fraction of a millisecond, and the pool of
+# connections is the limit anyway.
+_database_threads = DaemonThreads("pyengine-database", limit=8)
+
+
+class _Suspending:
+    async def database(self, call: Callable[[], T]) -> T:
+        return await asyncio.wrap_future(_database_threads.submit(call))
+
+    async def wait(self, future: Future[T], timeout: float | None) -> T:
+        waiter = asyncio.wrap_future(future)
+        done, _ = await asyncio.wait({waiter}, timeout=timeout)
+        if not done:
+            raise TimeoutError
+        return waiter.result()
+
+    async def user(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = function(*args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+
+
+BLOCKING: Io = _Blocking()
+SUSPENDING: Io = _Suspending()
+
+
+def run_blocking(core: Coroutine[Any, Any, T]) -> T:
+    """Drive a core coroutine that was given BLOCKING: it never suspends."""
+    try:
+        core.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    core.close()
+    raise RuntimeError("a blocking call suspended: async user code was called through the sync API")
+
+
+def refuse_in_event_loop(name: str) -> None:
+    """A sync call that waits would stop every coroutine of the loop it is made on, perhaps the very one it waits
+    for.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(f"{name}() was called while an event loop is running. Use await {name}_async(...) instead")

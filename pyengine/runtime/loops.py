@@ -1,0 +1,52 @@
+"""The event loop that runs async workflows nobody awaits: the one that was running at launch, or one on a thread
+of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any
+
+
+class WorkflowLoop:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._own: asyncio.AbstractEventLoop | None = None
+        self._adopted: asyncio.AbstractEventLoop | None = None
+        with contextlib.suppress(RuntimeError):
+            self._adopted = asyncio.get_running_loop()
+
+    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop())
+
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        if self._adopted is not None and self._adopted.is_running():
+            return self._adopted
+        with self._lock:
+            if self._own is None:
+                self._own = asyncio.new_event_loop()
+                threading.Thread(target=self._own.run_forever, name="pyengine-workflows", daemon=True).start()
+            return self._own
+
+    def stop(self) -> None:
+        """Cancel what still runs on the own loop and end it. An adopted loop belongs to the application."""
+        with self._lock:
+            loop, self._own = self._own, None
+        if loop is not None:
+            loop.call_soon_threadsafe(_wind_up, loop)
+
+
+def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+
+    async def end() -> None:
+        await asyncio.gather(*tasks, return_exceptions=True)
+        loop.stop()
+
+    loop.create_task(end())

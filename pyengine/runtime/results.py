@@ -1,0 +1,89 @@
+"""Waiting for other workflows' outcomes: one poll for all waiters of the process, and none for what ends in the
+process itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from ..db import calls
+from ..db.database import Database
+from ..db.retry import Backoff
+from ..db.rows import Outcome
+from ..errors import ExecutorStopping
+from ..logs import logger
+from .run import settle
+
+_CHUNK = 1000
+
+
+class Results:
+    """Futures of outcomes, by workflow id."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._changed = threading.Condition(threading.Lock())
+        self._waiters: dict[str, list[Future[Outcome]]] = {}
+        self._backoff = Backoff(first=0.02, ceiling=1.0)
+        self._thread: threading.Thread | None = None
+        self._is_stopped = False
+
+    def future(self, workflow_id: str) -> Future[Outcome]:
+        """A future of its own for each caller. It stays open as long as the workflow is unfinished, or unknown."""
+        future: Future[Outcome] = Future()
+        with self._changed:
+            if self._is_stopped:
+                raise ExecutorStopping("the engine is shutting down")
+            self._waiters.setdefault(workflow_id, []).append(future)
+            self._backoff.reset()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._poll, name="pyengine-results", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return future
+
+    def forget(self, workflow_id: str, future: Future[Outcome]) -> None:
+        """Stop polling for a waiter that gave up."""
+        with self._changed:
+            waiters = self._waiters.get(workflow_id, [])
+            if future in waiters:
+                waiters.remove(future)
+            if not waiters:
+                self._waiters.pop(workflow_id, None)
+
+    def push(self, outcome: Outcome) -> None:
+        """An outcome that this process knows to be committed."""
+        with self._changed:
+            waiters = self._waiters.pop(outcome.workflow_id, ())
+        for future in waiters:
+            settle(future, result=outcome)
+
+    def stop(self, make_error: Callable[[], BaseException]) -> None:
+        with self._changed:
+            self._is_stopped = True
+            waiters = [future for futures in self._waiters.values() for future in futures]
+            self._waiters.clear()
+            self._changed.notify()
+        for future in waiters:
+            settle(future, error=make_error())
+
+    def _poll(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiters or self._is_stopped)
+                if self._is_stopped:
+                    return
+                ids = list(self._waiters)
+                delay = self._backoff.next()
+                # A new waiter resets the back-off; what ends in this process is pushed and needs no poll at all.
+                self._changed.wait(delay)
+            try:
+                for start in range(0, len(ids), _CHUNK):
+                    for outcome in self._database.all(calls.read_outcomes, workflow_ids=ids[start : start + _CHUNK]):
+                        self.push(outcome)
+            except ExecutorStopping:
+                return
+            except Exception:
+                logger.exception("Polling for results failed; it goes on")

@@ -1,0 +1,216 @@
+"""One execution of one workflow in this process, under one claim: its step counter, its checkpoints, and how it
+is interrupted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..db import calls
+from ..db.rows import Checkpoint, CheckpointVerdict
+from ..errors import (
+    ClaimLost,
+    DBOSPayloadTooLargeError,
+    DBOSUnexpectedStepError,
+    DBOSWorkflowCancelledError,
+    ExecutorFenced,
+)
+from .io import Io
+from .registry import WorkflowSpec
+
+if TYPE_CHECKING:
+    from .executor import Executor
+
+T = TypeVar("T")
+
+# Postgres holds no field of 1 GB, and a message to it carries little more than one.
+MAX_PAYLOAD_BYTES = 1_000_000_000
+
+
+class Run:
+    """Keyed by (workflow id, fence): the same workflow claimed again is another run."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        spec: WorkflowSpec,
+        workflow_id: str,
+        fence: int,
+        *,
+        deadline: datetime | None,
+        parent_id: str | None = None,
+        queue: str | None = None,
+        authentication: tuple[str | None, str | None, list[str] | None] = (None, None, None),
+        checkpoints: list[Checkpoint] | None = None,
+    ) -> None:
+        self.executor = executor
+        self.identity = executor.identity
+        self.spec = spec
+        self.workflow_id = workflow_id
+        self.fence = fence
+        self.deadline = deadline
+        self.parent_id = parent_id
+        self.queue = queue
+        self.authenticated_user, self.assumed_role, self.authenticated_roles = authentication
+        self.checkpoints = {row.step_id: row for row in checkpoints or ()}
+        self._step_ids = itertools.count(1)
+        self._lock = threading.Lock()
+        self._waits: set[Future[Any]] = set()
+        self._interruption: Callable[[], BaseException] | None = None
+
+    def __repr__(self) -> str:
+        return f"Run({self.spec.name} {self.workflow_id})"
+
+    # -- steps -------------------------------------------------------------------------------------
+
+    def draw_step_id(self) -> int:
+        """The number of the next engine call. Drawn when the call is made, so that a replay draws the same."""
+        self.check()
+        return next(self._step_ids)
+
+    def recorded(self, step_id: int, name: str) -> Checkpoint | None:
+        """What an earlier run recorded for this step; a name other than the recorded one means that the code took
+        another way.
+        """
+        row = self.checkpoints.get(step_id)
+        if row is not None and row.name is not None and row.name != name:
+            raise DBOSUnexpectedStepError(self.workflow_id, step_id, name, row.name)
+        return row
+
+    async def record(
+        self,
+        io: Io,
+        step_id: int,
+        name: str,
+        *,
+        output: bytes | None = None,
+        error: bytes | None = None,
+        child_id: str | None = None,
+        elapsed: float = 0.0,
+    ) -> CheckpointVerdict:
+        """Store a checkpoint. Returns what stands afterwards, which is an earlier value if there was one."""
+        check_size(f"step {name}", output, error)
+        verdict = await self.call(
+            io,
+            lambda: self.executor.database.one(
+                calls.record_checkpoint,
+                **self.claim,
+                step_id=step_id,
+                name=name,
+                output=output,
+                error=error,
+                child_id=child_id,
+                elapsed=timedelta(seconds=elapsed),
+            ),
+        )
+        self.heed(verdict.verdict)
+        if verdict.verdict == "existing" and verdict.name != name:
+            raise DBOSUnexpectedStepError(self.workflow_id, step_id, name, verdict.name or "")
+        return verdict
+
+    # -- calling and waiting -----------------------------------------------------------------------
+
+    @property
+    def owner(self) -> dict[str, Any]:
+        return {"executor_id": self.identity.executor_id, "nonce": self.identity.nonce}
+
+    @property
+    def claim(self) -> dict[str, Any]:
+        """The arguments by which the database knows this run."""
+        return {**self.owner, "workflow_id": self.workflow_id, "fence": self.fence}
+
+    async def call(self, io: Io, call: Callable[[], T]) -> T:
+        """Call the database for this run; a dead mark on its executor ends the run."""
+        try:
+            return await io.database(call)
+        except ExecutorFenced:
+            self.executor.on_fenced(self.identity)
+            raise
+
+    async def wait(self, io: Io, future: Future[T], timeout: float | None = None) -> T:
+        """Wait, interruptibly. A waiting run does not count against what its executor takes on."""
+        with self._lock:
+            self.check()
+            self._waits.add(future)
+        self.executor.load.waiting(+1)
+        try:
+            return await io.wait(future, timeout)
+        finally:
+            self.executor.load.waiting(-1)
+            with self._lock:
+                self._waits.discard(future)
+
+    async def pause(self, io: Io, seconds: float) -> None:
+        """Do nothing for a while, interruptibly."""
+        if seconds <= 0:
+            return
+        try:
+            await self.wait(io, Future(), seconds)
+        except TimeoutError:
+            return
+
+    async def sleep(self, io: Io, step_id: int, seconds: float) -> None:
+        """Sleep until an instant that is fixed, durably, before the first sleep and kept by every replay."""
+        verdict = await self.call(
+            io,
+            lambda: self.executor.database.one(
+                calls.record_sleep,
+                **self.claim,
+                step_id=step_id,
+                name="DBOS.sleep",
+                duration=timedelta(seconds=seconds),
+            ),
+        )
+        self.heed(verdict.verdict)
+        if verdict.name != "DBOS.sleep":
+            raise DBOSUnexpectedStepError(self.workflow_id, step_id, "DBOS.sleep", verdict.name or "")
+        if verdict.remaining is not None:
+            await self.pause(io, verdict.remaining.total_seconds())
+
+    # -- interruption ------------------------------------------------------------------------------
+
+    def interrupt(self, make_error: Callable[[], BaseException]) -> None:
+        """Raise this in the run: at once where it waits in the engine, else at its next engine call."""
+        with self._lock:
+            if self._interruption is not None:
+                return
+            self._interruption = make_error
+            waits = list(self._waits)
+        for future in waits:
+            settle(future, error=make_error())
+
+    def check(self) -> None:
+        if self._interruption is not None:
+            raise self._interruption()
+
+    def heed(self, verdict: str | None) -> None:
+        """Raise when the database says that this run is over."""
+        if verdict == "cancelled":
+            self.interrupt(lambda: DBOSWorkflowCancelledError(workflow_id=self.workflow_id))
+        elif verdict == "fenced":
+            self.interrupt(lambda: ClaimLost(f"workflow {self.workflow_id} is run by another executor now"))
+        else:
+            return
+        self.check()
+
+
+def settle(future: Future[T], *, result: T | None = None, error: BaseException | None = None) -> None:
+    """Complete a future that may have been completed or cancelled meanwhile."""
+    try:
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+    except InvalidStateError:
+        return
+
+
+def check_size(what: str, *payloads: bytes | None) -> None:
+    for payload in payloads:
+        if payload is not None and len(payload) > MAX_PAYLOAD_BYTES:
+            raise DBOSPayloadTooLargeError(what, len(payload), MAX_PAYLOAD_BYTES)

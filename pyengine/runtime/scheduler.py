@@ -1,0 +1,137 @@
+"""Schedules: fires each due slot. A slot is a compare-and-set on the schedule's row, so over all hosts it is
+fired once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from croniter import croniter
+
+from ..db import calls
+from ..errors import ExecutorFenced, ExecutorStopping
+from ..logs import logger
+from .registry import INTERNAL_QUEUE, ScheduleSpec
+from .starts import token
+
+if TYPE_CHECKING:
+    from .executor import Executor
+
+# A slot missed by less than this is still fired; the database has the same number.
+LATE = timedelta(seconds=5)
+
+
+def check_cron(cron: str) -> None:
+    """Raise ValueError unless this is a cron expression of 5 fields, or of 6 with seconds first."""
+    if not isinstance(cron, str) or len(cron.split()) not in (5, 6):
+        raise ValueError(f"a schedule has 5 fields, or 6 with seconds first, not {cron!r}")
+    try:
+        croniter(cron, second_at_beginning=True)
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ValueError(f"{cron!r} is not a cron expression: {error}") from error
+
+
+def slot_after(cron: str, instant: datetime) -> datetime:
+    """The first slot later than an instant, in UTC."""
+    slots = croniter(cron, instant.astimezone(timezone.utc), second_at_beginning=True)
+    following: datetime = slots.get_next(datetime)
+    return following
+
+
+class Scheduler:
+    """One thread, started with the first schedule."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._changed = threading.Condition(threading.Lock())
+        # schedule name → (its next slot, when that is by time.monotonic())
+        self._slots: dict[str, tuple[datetime, float]] = {}
+        self._new: list[ScheduleSpec] = []
+        self._is_stopped = False
+        self._thread: threading.Thread | None = None
+
+    def add(self, spec: ScheduleSpec) -> None:
+        with self._changed:
+            self._new.append(spec)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name="pyengine-scheduler", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify()
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._new or self._is_stopped, timeout=self._delay())
+                if self._is_stopped:
+                    return
+                new, self._new = self._new, []
+            try:
+                for spec in new:
+                    self._declare(spec)
+                for name, (slot, at) in list(self._slots.items()):
+                    if at <= time.monotonic():
+                        self._fire(name, slot)
+            except ExecutorStopping:
+                return
+            except ExecutorFenced:
+                self._executor.on_fenced(self._executor.identity)
+                self._postpone(0.5)
+            except Exception:
+                logger.exception("A schedule could not be fired; it is tried again")
+                self._postpone(1.0)
+
+    def _delay(self) -> float | None:
+        if not self._slots:
+            return None
+        return max(0.0, min(at for _, at in self._slots.values()) - time.monotonic())
+
+    def _postpone(self, seconds: float) -> None:
+        earliest = time.monotonic() + seconds
+        self._slots = {name: (slot, max(at, earliest)) for name, (slot, at) in self._slots.items()}
+
+    def _declare(self, spec: ScheduleSpec) -> None:
+        state = self._executor.database.one(
+            calls.put_schedule,
+            application=self._executor.application,
+            schedule_name=spec.name,
+            workflow_name=spec.workflow.name,
+            cron=spec.cron,
+            first_at=slot_after(spec.cron, self._executor.clock.now()),
+        )
+        self._slots[spec.name] = (state.next_at, time.monotonic() + state.seconds_until)
+
+    def _fire(self, name: str, slot: datetime) -> None:
+        executor = self._executor
+        spec = executor.registry.schedules.get(name)
+        if spec is None:
+            del self._slots[name]
+            return
+        now = executor.clock.now()
+        slot = slot.astimezone(timezone.utc)
+        verdict = executor.database.one(
+            calls.fire_schedule,
+            **executor.owner,
+            application=executor.application,
+            schedule_name=name,
+            slot=slot,
+            next_slot=slot_after(spec.cron, max(slot, now - LATE)),
+            start_token=token(),
+            workflow_id=f"sched-{name}-{slot.isoformat()}",
+            name=spec.workflow.name,
+            class_name=spec.workflow.class_name,
+            app_version=executor.app_version,
+            inputs=executor.codec.encode_call((slot, max(slot, now)), {}),
+            max_recovery_attempts=spec.workflow.max_recovery_attempts,
+        )
+        executor.clock.set(verdict.server_time)
+        self._slots[name] = (verdict.next_at, time.monotonic() + verdict.seconds_until)
+        if verdict.verdict == "fired":
+            executor.dispatcher.wake(INTERNAL_QUEUE)

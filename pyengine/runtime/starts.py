@@ -1,0 +1,298 @@
+"""Starting workflows: at once in this process, or on a queue; as roots or as children of the workflow that asks."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from psycopg.types.json import Jsonb
+
+from ..db import calls
+from ..db.rows import StartVerdict
+from ..errors import (
+    ClaimLost,
+    DBOSConflictingWorkflowError,
+    DBOSException,
+    DBOSQueueDeduplicatedError,
+    DBOSUnexpectedStepError,
+    DBOSWorkflowIDInUseError,
+)
+from ..logs import logger
+from .context import Settings, Unset, current_frame, current_settings
+from .io import Io
+from .registry import QueueSpec, WorkflowSpec
+from .run import Run, check_size
+
+if TYPE_CHECKING:
+    from .executor import Executor, Identity
+
+MAX_PRIORITY = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """`run` is None when the workflow is not ours to run: it exists already, or it waits on a queue."""
+
+    workflow_id: str
+    run: Run | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Parent:
+    run: Run
+    step_id: int
+
+
+def token() -> int:
+    """63 random bits, by which a repeated call is recognised."""
+    return secrets.randbits(63)
+
+
+def time_ordered_id() -> str:
+    """A UUIDv7: ids of one time lie together in every index."""
+    now = time.time_ns() // 1_000_000
+    value = (now & (2**48 - 1)) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    return str(uuid.UUID(int=value))
+
+
+async def start(
+    io: Io, executor: Executor, spec: WorkflowSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Started:
+    """Start a workflow that this executor runs itself."""
+    settings = current_settings.get()
+    if settings.enqueue_only:
+        raise DBOSException(
+            f"{', '.join(settings.enqueue_only)} can only be used with a queue: enqueue {spec.name}, do not start it"
+        )
+    return await _Start(io, executor, spec, settings, None).make(args, kwargs)
+
+
+async def enqueue(
+    io: Io, executor: Executor, queue: QueueSpec, spec: WorkflowSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Started:
+    """Put a workflow on a queue, for any executor that serves it."""
+    settings = current_settings.get()
+    _check_enqueue(queue, settings)
+    return await _Start(io, executor, spec, settings, queue).make(args, kwargs)
+
+
+def _check_enqueue(queue: QueueSpec, settings: Settings) -> None:
+    if queue.is_partitioned and not settings.partition_key:
+        raise DBOSException(
+            f"queue {queue.name!r} is partitioned: name the partition with SetEnqueueOptions(queue_partition_key=...)"
+        )
+    if settings.partition_key and not queue.is_partitioned:
+        raise DBOSException(f"queue {queue.name!r} is not partitioned: declare it with partition_queue=True")
+    if settings.partition_key and settings.deduplication_id:
+        raise DBOSException("a deduplication id cannot be used together with a partition key")
+    if settings.priority is not None and not queue.priority_enabled:
+        logger.warning(
+            "Queue %s was declared without priority_enabled: the priority of this workflow is ignored", queue.name
+        )
+
+
+class _Start:
+    def __init__(
+        self, io: Io, executor: Executor, spec: WorkflowSpec, settings: Settings, queue: QueueSpec | None
+    ) -> None:
+        self.io = io
+        self.executor = executor
+        self.spec = spec
+        self.settings = settings
+        self.queue = queue
+
+    async def make(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Started:
+        parent = self._parent()
+        recorded = None if parent is None else parent.run.recorded(parent.step_id, self.spec.name)
+        if recorded is not None and recorded.child_id is not None:
+            self._take_id_request()
+            return Started(recorded.child_id)
+        workflow_id = self._workflow_id(parent)
+        inputs = self.executor.codec.encode_call(args, kwargs)
+        check_size(f"the arguments of workflow {self.spec.name}", inputs)
+        arguments = {**self._header(workflow_id, inputs), **self._time_limits(parent), **self._parentage(parent)}
+        if self.queue is None:
+            return await self._start(parent, workflow_id, arguments)
+        return await self._enqueue(self.queue, parent, workflow_id, arguments)
+
+    # -- what is asked for -------------------------------------------------------------------------
+
+    def _parent(self) -> _Parent | None:
+        frame = current_frame.get()
+        if frame is None:
+            return None
+        if frame.step is not None:
+            raise DBOSException(
+                f"workflow {self.spec.name} cannot be started from within a step: start it from the workflow"
+            )
+        return _Parent(frame.run, frame.run.draw_step_id())
+
+    def _take_id_request(self) -> str | None:
+        request = self.settings.id_request
+        if request is None:
+            return None
+        if request.is_taken:
+            logger.warning(
+                "SetWorkflowID(%s) names the first workflow of its block only; this one gets a generated id",
+                request.workflow_id,
+            )
+            return None
+        request.is_taken = True
+        return request.workflow_id
+
+    def _workflow_id(self, parent: _Parent | None) -> str:
+        asked = self._take_id_request()
+        if asked is not None:
+            return asked
+        return time_ordered_id() if parent is None else f"{parent.run.workflow_id}-{parent.step_id}"
+
+    def _header(self, workflow_id: str, inputs: bytes) -> dict[str, Any]:
+        settings = self.settings
+        return {
+            "start_token": token(),
+            "workflow_id": workflow_id,
+            "name": self.spec.name,
+            "class_name": self.spec.class_name,
+            "config_name": None,
+            "application": self.executor.application,
+            "app_version": settings.app_version or self.executor.app_version,
+            "inputs": inputs,
+            "max_recovery_attempts": self.spec.max_recovery_attempts,
+            "attributes": None if settings.attributes is None else Jsonb(settings.attributes),
+            "authenticated_user": settings.authenticated_user,
+            "assumed_role": settings.assumed_role,
+            "authenticated_roles": settings.authenticated_roles,
+        }
+
+    def _time_limits(self, parent: _Parent | None) -> dict[str, Any]:
+        """An own timeout counts from the start (of a queued workflow: from its claim); without one, the parent's
+        deadline holds.
+        """
+        timeout = self.settings.timeout
+        deadline: datetime | None = None
+        if isinstance(timeout, Unset):
+            timeout = None
+            deadline = None if parent is None else parent.run.deadline
+        return {"timeout": None if timeout is None else timedelta(seconds=timeout), "deadline": deadline}
+
+    def _parentage(self, parent: _Parent | None) -> dict[str, Any]:
+        if parent is None:
+            return {"parent_id": None, "parent_fence": None, "parent_step_id": None}
+        return {"parent_id": parent.run.workflow_id, "parent_fence": parent.run.fence, "parent_step_id": parent.step_id}
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    async def _start(self, parent: _Parent | None, workflow_id: str, arguments: dict[str, Any]) -> Started:
+        fence = token()
+
+        def ask() -> tuple[Identity, StartVerdict]:
+            # Read here: a repeat after a fence is made under the new incarnation. A child is started by its
+            # parent's, which it must not outlive.
+            identity = self.executor.identity if parent is None else parent.run.identity
+            owner = {"executor_id": identity.executor_id, "nonce": identity.nonce}
+            return identity, self.executor.database.one(calls.start_workflow, **owner, fence=fence, **arguments)
+
+        identity, verdict = await self._call(parent, ask)
+        self._heed(parent, verdict, workflow_id)
+        if verdict.verdict != "yours" or verdict.fence is None:
+            return Started(workflow_id)
+        run = Run(
+            self.executor,
+            self.spec,
+            workflow_id,
+            verdict.fence,
+            deadline=verdict.deadline,
+            parent_id=arguments["parent_id"],
+            authentication=(
+                arguments["authenticated_user"],
+                arguments["assumed_role"],
+                arguments["authenticated_roles"],
+            ),
+        )
+        run.identity = identity
+        self.executor.runs.add(run)
+        return Started(workflow_id, run)
+
+    async def _enqueue(
+        self, queue: QueueSpec, parent: _Parent | None, workflow_id: str, arguments: dict[str, Any]
+    ) -> Started:
+        settings = self.settings
+        delay = settings.delay_seconds
+        verdict = await self._call(
+            parent,
+            lambda: self.executor.database.one(
+                calls.enqueue_workflow,
+                **(self.executor.owner if parent is None else parent.run.owner),
+                **arguments,
+                queue=queue.name,
+                partition_key=settings.partition_key,
+                priority=(settings.priority or 0) if queue.priority_enabled else 0,
+                deduplication_id=settings.deduplication_id,
+                delay=None if delay is None else timedelta(seconds=delay),
+                schedule_name=None,
+            ),
+        )
+        if verdict.verdict == "deduplicated":
+            if settings.return_existing and verdict.holder_id:
+                return Started(verdict.holder_id)
+            raise DBOSQueueDeduplicatedError(workflow_id, queue.name, settings.deduplication_id or "")
+        self._heed(parent, verdict, workflow_id)
+        if verdict.verdict == "exists" and verdict.existing_queue not in (None, queue.name):
+            logger.warning(
+                "Workflow %s is already on queue %s; it is not moved to %s",
+                workflow_id,
+                verdict.existing_queue,
+                queue.name,
+            )
+        if delay is None:
+            self.executor.dispatcher.wake(queue.name)
+        return Started(workflow_id)
+
+    async def _call(self, parent: _Parent | None, call: Callable[[], Any]) -> Any:
+        return await (self.executor.call(self.io, call) if parent is None else parent.run.call(self.io, call))
+
+    def _heed(self, parent: _Parent | None, verdict: Any, workflow_id: str) -> None:
+        if parent is not None:
+            parent.run.heed(verdict.verdict)
+            if verdict.verdict == "unexpected_step":
+                raise DBOSUnexpectedStepError(
+                    parent.run.workflow_id, parent.step_id, self.spec.name, verdict.existing_name or ""
+                )
+        elif verdict.verdict == "fenced":
+            raise ClaimLost("the executor was fenced while it started a workflow")
+        if verdict.verdict != "exists":
+            return
+        if (verdict.existing_name, verdict.existing_class_name) != (self.spec.name, self.spec.class_name):
+            raise DBOSConflictingWorkflowError(workflow_id, f"it runs {verdict.existing_name}, not {self.spec.name}")
+        request = self.settings.id_request
+        if request is not None and request.reject_existing and request.workflow_id == workflow_id:
+            raise DBOSWorkflowIDInUseError(workflow_id)
+
+
+def check_workflow_id(workflow_id: str) -> str:
+    if not isinstance(workflow_id, str) or not workflow_id.strip():
+        raise DBOSException(f"a workflow id must be a non-empty string, not {workflow_id!r}")
+    return workflow_id
+
+
+def check_seconds(name: str, value: float | None, *, allow_zero: bool = False) -> float | None:
+    if value is None:
+        return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or value < 0 or (value == 0 and not allow_zero):
+        raise DBOSException(f"{name} must be a positive number of seconds, not {value!r}")
+    return float(value)
+
+
+def check_priority(value: int | None) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PRIORITY:
+        raise DBOSException(f"priority must be a whole number from 1 (first) to {MAX_PRIORITY}, not {value!r}")
+    return value
