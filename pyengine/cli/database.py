@@ -53,8 +53,13 @@ def session(url: str | None, schema: str | None) -> Iterator[Session]:
             connection.close()
 
 
+def is_missing(error: psycopg.Error, database: OpenedDatabase) -> bool:
+    """Whether the application's database is not there yet: the one thing the embedded server, once it runs, can lack.
+    Of another server's refusal nothing is known for sure, its message comes in its own language."""
+    return database.is_embedded and isinstance(error, psycopg.OperationalError) and "does not exist" in str(error)
+
+
 def _explain(error: psycopg.Error, database: OpenedDatabase) -> str:
-    # The embedded server runs by now, so the one thing that can be missing is the application's database in it.
-    if database.is_embedded and isinstance(error, psycopg.OperationalError) and "does not exist" in str(error):
+    if is_missing(error, database):
         return f"nothing has run here yet ({database.description}): start your program, or `{program_name()} migrate`"
     return installer.explain(error, database.url)

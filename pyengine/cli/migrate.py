@@ -6,13 +6,15 @@ import subprocess
 import sys
 from typing import Annotated, Any, Optional
 
+import psycopg
 import typer
 
 from .. import schema as installer
 from ..config import Config
+from ..runtime.database_home import OpenedDatabase
 from .commands import environment
 from .console import CommandError, ask_yes_or_no, is_interactive, print_json, say, tell
-from .database import configuration, opened
+from .database import configuration, is_missing, opened
 from .exit_codes import ExitCode
 from .options import JsonOption, SchemaOption, UrlOption, YesOption
 
@@ -49,7 +51,7 @@ def migrate(
     with opened(config) as database:
         tell(f"Database: {database.description}, schema {config.schema}")
         if check:
-            _check(database.url, config, as_json)
+            _check(database, config, as_json)
             return
         lines = ["created the database"] if installer.ensure_database(database.url) else []
         report = installer.install(database.url, config.schema)
@@ -64,8 +66,15 @@ def migrate(
     _run_commands(config, as_json)
 
 
-def _check(url: str, config: Config, as_json: bool) -> None:
-    report = installer.check(url, config.schema)
+def _check(database: OpenedDatabase, config: Config, as_json: bool) -> None:
+    try:
+        report = installer.check(database.url, config.schema)
+    except psycopg.OperationalError as error:
+        if not is_missing(error, database):
+            raise
+        state = {"schema": config.schema, "state": "absent", "pending": ["the database is to be created"]}
+        print_json(state) if as_json else say("the database is to be created")
+        raise typer.Exit(int(ExitCode.PENDING)) from None
     verdict = report.verdict
     if as_json:
         print_json(

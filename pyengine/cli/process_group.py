@@ -21,6 +21,9 @@ from typing import Any
 from .exit_codes import of_signal
 
 GRACE_SECONDS = 1.0
+# Many shells stay between us and the command. A signal to the group must not end the shell before the command has dealt
+# with it: this way the shell waits, and returns the command's own status instead of going on with the next one.
+_SHELL_WAITS = "trap 'exit $?' INT TERM HUP\n"
 _POLL_SECONDS = 0.02
 
 
@@ -30,7 +33,7 @@ def run_command(command: str, folder: Path, environment: dict[str, str]) -> int:
         return _run_on_windows(command, folder, environment)
     own_group: dict[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
     with _Guard() as guard, _Signals() as signals:
-        child = subprocess.Popen(command, shell=True, cwd=folder, env=environment, **own_group)
+        child = subprocess.Popen(_SHELL_WAITS + command, shell=True, cwd=folder, env=environment, **own_group)
         guard.watch(child.pid)
         return _Group(child, signals).wait()
 
@@ -47,14 +50,28 @@ class _Group:
 
     def wait(self) -> int:
         while self._child.poll() is None:
-            for number in self._signals.wait(self._patience()):
-                self._forward(number)
-            self._kill_when_due()
-        self._end_stragglers()
-        if self._was_killed:
+            self._handle_signals(self._patience())
+        # What a command left in the background on purpose, and ended by itself, is its own business. Told to end, the
+        # whole group ends.
+        while self._reason and not self._was_killed and self._is_there():
+            self._handle_signals(_POLL_SECONDS)
+        if self._child.returncode == -signal.SIGKILL and self._was_killed:
             return of_signal(self._reason)  # what ended it is the signal we were sent, not our SIGKILL
         status = self._child.returncode
         return of_signal(-status) if status < 0 else status
+
+    def _handle_signals(self, seconds: float | None) -> None:
+        for number in self._signals.wait(seconds):
+            self._forward(number)
+        if self._kill_at is not None and time.monotonic() >= self._kill_at and not self._was_killed:
+            self._was_killed = True
+            self._send(signal.SIGKILL)
+
+    def _is_there(self) -> bool:
+        with contextlib.suppress(ChildProcessError):
+            # As the first process of a container we are the parent of orphans too, and nobody else buries them.
+            os.waitpid(-self._child.pid, os.WNOHANG)
+        return self._send(0)
 
     def _forward(self, number: int) -> None:
         if self._reason or number == signal.SIGINT:
@@ -71,20 +88,6 @@ class _Group:
         if self._kill_at is None or self._was_killed:
             return None
         return max(0.0, self._kill_at - time.monotonic())
-
-    def _kill_when_due(self) -> None:
-        if self._kill_at is not None and time.monotonic() >= self._kill_at and not self._was_killed:
-            self._was_killed = True
-            self._send(signal.SIGKILL)
-
-    def _end_stragglers(self) -> None:
-        """After Ctrl-C nothing of the group stays behind. What a command left in the background on purpose, and ended
-        by itself, is its own business."""
-        while self._kill_at is not None and not self._was_killed and self._send(0):
-            if time.monotonic() >= self._kill_at:
-                self._send(signal.SIGKILL)
-                return
-            time.sleep(_POLL_SECONDS)
 
     def _send(self, number: int) -> bool:
         try:
