@@ -59,7 +59,7 @@ class SetWorkflowID(_SettingsBlock):
 
 
 class SetWorkflowTimeout(_SettingsBlock):
-    """A time limit, in seconds from the start (of a queued workflow: from its claim); past it the workflow is cancelled.
+    """A time limit, in seconds from the start (of a queued workflow: its claim); past it the workflow is cancelled.
 
     None detaches children from their parent's deadline.
     """

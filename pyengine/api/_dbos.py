@@ -65,7 +65,7 @@ class DBOS(Management):
         self._release: Callable[[], None] = _nothing
         self._lock = threading.RLock()
         self._fastapi = fastapi
-        self._config = resolve(config)
+        self._config = resolve(config, announce=False)
         logs.configure(self._config.log_level, self._config.console_log_level)
         logs.logger.info("Initializing DBOS")
         announcer.announce(self._config.notes)

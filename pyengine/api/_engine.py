@@ -24,18 +24,18 @@ def start_executor(config: Config) -> tuple[OpenedDatabase, Executor]:
     try:
         logger.info("Database: %s", opened.description)
         prepared = prepare_database(opened, config)
-        for line in prepared.lines():
-            logger.info("Database: %s", line)
+        if lines := prepared.lines():
+            logger.info("Database: %s", "; ".join(lines))
         if not prepared.verdict.served:
             raise SystemExit(EXIT_NOT_SERVED) from DBOSProtocolNotServedError(1, prepared.verdict.oldest_protocol)
-        return opened, _launch(opened.url, config)
+        return opened, _launch(opened, config)
     except BaseException:
         opened.release()
         raise
 
 
-def _launch(url: str, config: Config) -> Executor:
-    database = Database(url, config.schema, pool_size=config.pool_size)
+def _launch(opened: OpenedDatabase, config: Config) -> Executor:
+    database = Database(opened.url, config.schema, pool_size=config.pool_size, revive=opened.revive)
     executor = Executor(
         database=database,
         registry=REGISTRY,

@@ -63,11 +63,13 @@ class Management:
 
     @classmethod
     def list_workflows(cls, **filters: Any) -> list[WorkflowStatus]:
-        """Workflows by any of: workflow_ids, status, start_time, end_time, completed_after, completed_before,
-        dequeued_after, dequeued_before, name, app_version, forked_from, parent_workflow_id, user, queue_name, workflow_id_prefix,
-        executor_id, queues_only, is_fork, has_parent, attributes, schedule_name, application_name (one value or a
-        list each; times as ISO 8601); with limit, offset, sort_desc (of the time of creation), load_input,
-        load_output."""
+        """Workflows, by their time of creation.
+
+        Filters, one value or a list each, times as ISO 8601: workflow_ids, status, start_time, end_time,
+        completed_after, completed_before, dequeued_after, dequeued_before, name, app_version, forked_from,
+        parent_workflow_id, user, queue_name, workflow_id_prefix, executor_id, queues_only, is_fork, has_parent,
+        attributes, schedule_name, application_name. Also limit, offset, sort_desc, load_input, load_output.
+        """
         return run_blocking(operations.list_workflows(BLOCKING, executor("DBOS.list_workflows"), **filters))
 
     @classmethod

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -29,13 +29,22 @@ class Database:
     is repeated until it is answered or `close()` is called, which raises ExecutorStopping in whoever still waits.
     """
 
-    def __init__(self, url: str, schema: str, *, pool_size: int, is_pooled: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        schema: str,
+        *,
+        pool_size: int,
+        is_pooled: bool = False,
+        revive: Callable[[], None] = lambda: None,
+    ) -> None:
         self.url = url
         self.schema = schema
         self.pool_size = pool_size
         # Through a transaction pooler a prepared statement may live on another server connection than the next call.
         self.is_pooled = is_pooled
         self._prepare = {"prepare_threshold": None} if is_pooled else {}
+        self.revive = revive
         self._outage = OutageLog()
         self._closed = threading.Event()
         self._pid = os.getpid()
@@ -90,6 +99,8 @@ class Database:
                 self._outage.found()
                 return answer
             self._closed.wait(backoff.next())
+            if self._outage.is_out:
+                self.revive()
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

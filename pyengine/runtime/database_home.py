@@ -23,6 +23,7 @@ class OpenedDatabase:
     url: str
     description: str
     release: Callable[[], None]
+    revive: Callable[[], None]
     is_embedded: bool
 
 
@@ -32,16 +33,22 @@ def open_database(config: Config) -> OpenedDatabase:
         return OpenedDatabase(
             config.database_url,
             f"{urls.redact(config.database_url)} ({config.database_source})",
-            lambda: None,
+            release=_nothing,
+            revive=_nothing,
             is_embedded=False,
         )
     server = embedded.start(embedded.find_home(Path.cwd()))
     return OpenedDatabase(
         server.database_url(config.database_name),
         f"{server.description}, database {config.database_name}",
-        server.release,
+        release=server.release,
+        revive=server.ensure,
         is_embedded=True,
     )
+
+
+def _nothing() -> None:
+    return None
 
 
 def prepare_database(opened: OpenedDatabase, config: Config) -> Prepared:

@@ -69,6 +69,7 @@ class Ticker:
             except psycopg.Error as error:
                 self._outage.lost(error)
                 self._close()
+                self._executor.database.revive()
                 delay = backoff.next()
             except Exception:
                 logger.exception("A tick failed; the next one follows")
