@@ -7,5 +7,6 @@ pytest_plugins = [
     "plugins.database",
     "plugins.sessions",
     "plugins.clock",
+    "plugins.executors",
     "plugins.processes",
 ]

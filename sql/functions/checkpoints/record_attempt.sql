@@ -30,14 +30,13 @@ begin
   from pyengine.in_flight as i
   where i.workflow_id = p_workflow_id
     and i.fence = p_fence
-    and i.executor_id = p_executor_id
   on conflict on constraint step_attempts_pkey do nothing;
 
   if found then
     return 'ok';
   end if;
 
-  v_verdict := pyengine._judge_claim(p_executor_id, p_workflow_id, p_fence);
+  v_verdict := pyengine._judge_claim(p_workflow_id, p_fence);
   return case when v_verdict = 'held' then 'ok' else v_verdict end;
 end;
 $function$;

@@ -38,7 +38,6 @@ begin
   from pyengine.in_flight as i
   where i.workflow_id = p_workflow_id
     and i.fence = p_fence
-    and i.executor_id = p_executor_id
   on conflict on constraint checkpoints_pkey do nothing;
 
   if found then
@@ -47,7 +46,7 @@ begin
     return;
   end if;
 
-  verdict := pyengine._judge_claim(p_executor_id, p_workflow_id, p_fence);
+  verdict := pyengine._judge_claim(p_workflow_id, p_fence);
 
   if verdict = 'held' then
     select 'existing', c.name, c.output, c.error, c.child_id

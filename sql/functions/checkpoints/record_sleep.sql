@@ -34,11 +34,10 @@ begin
   from pyengine.in_flight as i
   where i.workflow_id = p_workflow_id
     and i.fence = p_fence
-    and i.executor_id = p_executor_id
   on conflict on constraint checkpoints_pkey do nothing;
 
   if not found then
-    verdict := pyengine._judge_claim(p_executor_id, p_workflow_id, p_fence);
+    verdict := pyengine._judge_claim(p_workflow_id, p_fence);
     select case when verdict = 'held' then 'existing' else verdict end, c.name, c.wake_at
     into verdict, name, wake_at
     from (values (p_workflow_id)) as asked (workflow_id)

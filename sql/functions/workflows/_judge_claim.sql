@@ -3,8 +3,10 @@
 -- Cold path, read in one statement of its own, later than the write it explains: a writer that waited for another transaction
 -- must see what that one left. 'fenced' also covers a workflow that was deleted, or that the same claim has already finished.
 -- 'held' means that the claim stands, so what stopped the write was a row already stored.
+-- The fence alone is matched, never the executor besides: it is random, and with both the planner may take the index over all claims
+-- of an executor instead of the key.
 -- Fence: none. Repeat: reads only. Locks: none. Raises: nothing.
-create or replace function pyengine._judge_claim(p_executor_id bigint, p_workflow_id text, p_fence bigint)
+create or replace function pyengine._judge_claim(p_workflow_id text, p_fence bigint)
 returns text
 language plpgsql
 volatile
@@ -16,7 +18,7 @@ declare
   v_verdict text;
 begin
   select case
-      when i.fence = p_fence and i.executor_id = p_executor_id then 'held'
+      when i.fence = p_fence then 'held'
       when i.workflow_id is null and o.status = 'CANCELLED' then 'cancelled'
       else 'fenced'
     end
@@ -29,5 +31,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine._judge_claim(bigint, text, bigint) is
+comment on function pyengine._judge_claim(text, bigint) is
   'Explain a refused write: held, cancelled or fenced.';

@@ -48,7 +48,7 @@ begin
     return case when v_is_same then 'ok' else 'unexpected_step' end;
   end if;
 
-  return pyengine._judge_claim(null, p_parent_id, p_parent_fence);
+  return pyengine._judge_claim(p_parent_id, p_parent_fence);
 end;
 $function$;
 

@@ -33,7 +33,6 @@ begin
     delete from pyengine.in_flight as i
     where i.workflow_id = p_workflow_id
       and i.fence = p_fence
-      and i.executor_id = p_executor_id
     returning i.queue, i.partition_key, i.priority, i.app_version, i.run_at, i.timeout, i.deadline, i.attempts, i.crashes,
       i.max_recovery_attempts, i.deduplication_id, i.claimed_at
   )
@@ -57,7 +56,7 @@ begin
     return 'ok';
   end if;
 
-  return pyengine._judge_claim(p_executor_id, p_workflow_id, p_fence);
+  return pyengine._judge_claim(p_workflow_id, p_fence);
 end;
 $function$;
 
