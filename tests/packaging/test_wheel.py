@@ -67,11 +67,15 @@ def test_a_wheel_runs_a_workflow_in_an_empty_folder(
 
 @pytest.mark.timeout(600)
 def test_a_wheel_holds_the_package_and_all_of_its_sql(build_wheel: Callable[[Path], Path]) -> None:
-    python = {str(file.relative_to(ROOT)) for file in (ROOT / "pyengine").rglob("*.py")}
+    package = {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "pyengine").rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
     functions = {
         f"pyengine/_sql/functions/{file.parent.name}/{file.name}" for file in ROOT.glob("sql/functions/*/*.sql")
     }
     migrations = {f"pyengine/_sql/pg/migrations/{file.name}" for file in ROOT.glob("pg/migrations/*.sql")}
     others = {f"pyengine/_sql/{name}" for name in ("errors.toml", "pg/views.sql", "pg/grants.sql")}
 
-    assert files(build_wheel(ROOT)) == python | functions | migrations | others | {"pyengine/py.typed"}
+    assert files(build_wheel(ROOT)) == package | functions | migrations | others
