@@ -78,10 +78,10 @@ class Executor:
         self.label = label
         self.lease_ttl_seconds = lease_ttl_seconds
         self.accepts_unversioned = False
-        self.results = Results(database)
         self.dispatcher = Dispatcher(self)
         self.load = Load(self.dispatcher.wake_starved)
         self.runs = Runs(self.load, self._run_ended)
+        self.results = Results(database, self.runs.holds)
         self.threads = DaemonThreads("pyengine-workflow", max_threads)
         self.loop = WorkflowLoop()
         self.scheduler = Scheduler(self)

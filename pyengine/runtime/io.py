@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import inspect
+import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
@@ -48,7 +49,21 @@ class _Blocking:
 
 # Blocking calls made for event loops. Few: a call takes a fraction of a millisecond, and the pool of
 # connections is the limit anyway.
-_database_threads = DaemonThreads("pyengine-database", limit=8)
+def _new_database_threads() -> DaemonThreads:
+    return DaemonThreads("pyengine-database", limit=8)
+
+
+_database_threads = _new_database_threads()
+
+
+def _forget_threads_in_child() -> None:
+    """A forked child has none of its parent's threads."""
+    global _database_threads
+    _database_threads = _new_database_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads_in_child)
 
 
 class _Suspending:
@@ -57,7 +72,11 @@ class _Suspending:
 
     async def wait(self, future: Future[T], timeout: float | None) -> T:
         waiter = asyncio.wrap_future(future)
-        done, _ = await asyncio.wait({waiter}, timeout=timeout)
+        try:
+            done, _ = await asyncio.wait({waiter}, timeout=timeout)
+        finally:
+            if not waiter.done():
+                waiter.cancel()
         if not done:
             raise TimeoutError
         return waiter.result()

@@ -52,6 +52,7 @@ class Runs:
     def __init__(self, load: Load, on_end: Callable[[Run], None]) -> None:
         self._lock = threading.Lock()
         self._runs: dict[tuple[str, int], Run] = {}
+        self._fences: dict[str, set[int]] = {}
         self._load = load
         self._on_end = on_end
 
@@ -61,6 +62,7 @@ class Runs:
             if key in self._runs:
                 return False
             self._runs[key] = run
+            self._fences.setdefault(run.workflow_id, set()).add(run.fence)
         self._load.running(+1)
         return True
 
@@ -68,11 +70,18 @@ class Runs:
         with self._lock:
             if self._runs.pop((run.workflow_id, run.fence), None) is None:
                 return
+            fences = self._fences[run.workflow_id]
+            fences.discard(run.fence)
+            if not fences:
+                del self._fences[run.workflow_id]
         self._load.running(-1)
         self._on_end(run)
 
     def get(self, workflow_id: str, fence: int) -> Run | None:
         return self._runs.get((workflow_id, fence))
+
+    def holds(self, workflow_id: str) -> bool:
+        return workflow_id in self._fences
 
     def all(self) -> list[Run]:
         with self._lock:

@@ -22,8 +22,9 @@ _CHUNK = 1000
 class Results:
     """Futures of outcomes, by workflow id."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, runs_here: Callable[[str], bool]) -> None:
         self._database = database
+        self._runs_here = runs_here
         self._changed = threading.Condition(threading.Lock())
         self._waiters: dict[str, list[Future[Outcome]]] = {}
         self._backoff = Backoff(first=0.02, ceiling=1.0)
@@ -41,7 +42,9 @@ class Results:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._poll, name="pyengine-results", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            # A run of this process pushes its outcome before it stops being one: no need to ask the database at once.
+            if not self._runs_here(workflow_id):
+                self._changed.notify()
         return future
 
     def forget(self, workflow_id: str, future: Future[Outcome]) -> None:
