@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from plugins.processes import Processes
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo" / "run.py"
