@@ -158,7 +158,9 @@ create table pyengine.lanes (
   constraint lanes_pkey primary key (queue, application, partition_key)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
-create index lanes_served_idx on pyengine.lanes (queue, application, served_at, partition_key);
+-- An expression, so that a plan made on an empty table cannot take this index for the primary key, or the other way round: they
+-- would cost the same then, and a session keeps its plans.
+create index lanes_served_idx on pyengine.lanes ((queue || '/' || application), served_at);
 
 -- Claims of rate-limited queues inside their rolling window.
 create table pyengine.queue_starts (

@@ -16,22 +16,26 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $function$
+declare
+  v_until constant timestamptz := coalesce(pyengine._lanes_horizon(p_application, p_queue), 'infinity');
 begin
   return exists (
     select
     from pyengine.lanes as l
-    where l.queue = p_queue
-      and l.application = p_application
-      and l.served_at <= coalesce(pyengine._lanes_horizon(p_application, p_queue), 'infinity')
+    where l.queue || '/' || l.application = p_queue || '/' || p_application
+      and (l.queue, l.application) is not distinct from (p_queue, p_application)
+      and l.served_at <= v_until
       and (
-        exists (
-          select from pyengine.in_flight as f
+        (
+          select true from pyengine.in_flight as f
           where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
             and f.partition_key = l.partition_key and f.app_version = p_app_version
-        ) or p_unversioned and exists (
-          select from pyengine.in_flight as f
+          limit 1
+        ) or p_unversioned and (
+          select true from pyengine.in_flight as f
           where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
             and f.partition_key = l.partition_key and f.app_version is null
+          limit 1
         )
       )
   );

@@ -2,7 +2,7 @@
 --
 -- Fence:  the caller holds the lease.
 -- Repeat: the caller has looked for rows that carry p_fence.
--- Locks:  queue (try only, limited queues); then as _claim_rows or _claim_lanes.
+-- Locks:  queue (try only, limited queues); then as _choose_rows or _claim_lanes.
 -- Raises: nothing.
 create or replace function pyengine._claim(
   p_executor_id bigint,
@@ -71,10 +71,12 @@ begin
       return null;
     end if;
   else
-    v_ids := pyengine._claim_rows(
-      p_executor_id, p_fence, v_executor.application, v_executor.app_version, p_unversioned, p_queue, null, v_limit, true,
-      v_now
-    );
+    v_ids := pyengine._take_rows(p_executor_id, p_fence, v_executor.app_version, (
+      select c.chosen
+      from pyengine._choose_rows(
+        v_executor.application, v_executor.app_version, p_unversioned, p_queue, null, v_limit
+      ) as c
+    ), v_now);
   end if;
 
   if v_queue.is_rated then

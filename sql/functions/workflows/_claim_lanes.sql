@@ -22,43 +22,47 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
+  v_wanted constant integer := least(p_limit, 100);
+  v_is_limited constant boolean := (
+    select num_nonnulls(q.partition_concurrency, q.partition_worker_concurrency, q.partition_rate_limit) > 0
+    from pyengine.queues as q
+    where q.application = p_application and q.queue = p_queue
+  );
   v_lanes text[];
   v_served text[] := '{}';
-  v_ids text[] := '{}';
-  v_taken text[];
+  v_rows tid[] := '{}';
+  v_ids text[];
+  v_choice record;
   v_room integer;
 begin
   v_lanes := pyengine._lock_lanes(
-    p_executor_id, p_application, p_app_version, p_unversioned, p_queue, least(p_limit, 100), p_now
+    p_executor_id, p_application, p_app_version, p_unversioned, p_queue, v_wanted, p_now
   );
 
   -- Statements of their own: the counts and reads see what the last holder of a lane has committed.
   for v_turn in 1 .. cardinality(v_lanes) loop
-    exit when cardinality(v_ids) >= p_limit;
     -- What early lanes leave of their share goes to the later ones.
-    v_room := pyengine._lane_room(
-      p_application, p_queue, v_lanes[v_turn], p_executor_id,
-      ceil((p_limit - cardinality(v_ids))::numeric / (cardinality(v_lanes) - v_turn + 1))::integer, p_now
-    );
+    v_room := ceil((p_limit - cardinality(v_rows))::numeric / (cardinality(v_lanes) - v_turn + 1));
+    if v_is_limited then
+      v_room := pyengine._lane_room(p_application, p_queue, v_lanes[v_turn], p_executor_id, v_room, p_now);
+    end if;
     continue when v_room <= 0;
 
-    v_taken := pyengine._claim_rows(
-      p_executor_id, p_fence, p_application, p_app_version, p_unversioned, p_queue, v_lanes[v_turn], v_room,
-      cardinality(v_ids) = 0, p_now
-    );
-    continue when cardinality(v_taken) = 0;
+    select c.chosen, c.is_alone
+    into v_choice
+    from pyengine._choose_rows(p_application, p_app_version, p_unversioned, p_queue, v_lanes[v_turn], v_room) as c;
+    -- A row that brings executors down is claimed alone, by the whole call: else its lane keeps its place for the next one.
+    continue when cardinality(v_choice.chosen) = 0 or v_choice.is_alone and cardinality(v_rows) > 0;
     v_served := v_served || v_lanes[v_turn];
-    v_ids := v_ids || v_taken;
-    -- A row that brings executors down is claimed alone, by the whole call.
-    exit when cardinality(v_ids) = 1 and exists (
-      select from pyengine.in_flight as f where f.workflow_id = v_ids[1] and f.crashes >= 3
-    );
+    v_rows := v_rows || v_choice.chosen;
+    exit when v_choice.is_alone or cardinality(v_rows) >= p_limit;
   end loop;
 
-  perform pyengine._leave_lanes(p_application, p_queue, v_served, cardinality(v_lanes) < least(p_limit, 100), p_now);
-  if cardinality(v_ids) = 0 and pyengine._rotate_lanes(p_application, p_queue, p_now) then
+  if pyengine._rotate_lanes(p_application, p_queue, v_lanes, v_wanted, p_now) and cardinality(v_rows) = 0 then
     return null;
   end if;
+  v_ids := pyengine._take_rows(p_executor_id, p_fence, p_app_version, v_rows, p_now);
+  perform pyengine._leave_lanes(p_application, p_queue, v_served, cardinality(v_lanes) < v_wanted, p_now);
   return v_ids;
 end;
 $function$;

@@ -15,9 +15,9 @@ begin
   return (
     select l.served_at
     from pyengine.lanes as l
-    where l.queue = p_queue
-      and l.application = p_application
-    order by l.served_at, l.partition_key
+    where l.queue || '/' || l.application = p_queue || '/' || p_application
+      and (l.queue, l.application) is not distinct from (p_queue, p_application)
+    order by l.served_at
     offset 999
     limit 1
   );

@@ -22,55 +22,56 @@ set search_path = pg_catalog, pg_temp
 as $function$
 declare
   v_empty text[];
+  v_until timestamptz;
 begin
   v_empty := array(
     select l.partition_key
     from pyengine.lanes as l
-    where l.queue = p_queue
-      and l.application = p_application
-      and l.partition_key = any (p_served)
-      and not exists (
-        select from pyengine.in_flight as f
+    where l.ctid = any (pyengine._find_lanes(p_application, p_queue, p_served))
+      and (
+        select true from pyengine.in_flight as f
         where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
           and f.partition_key = l.partition_key
-      )
+        limit 1
+      ) is null
     for update of l skip locked
   );
 
   -- Lanes that were emptied by others (cancelled, expired, resumed elsewhere) are found when there is little else to do.
   if p_sweep then
+    v_until := coalesce(pyengine._lanes_horizon(p_application, p_queue), 'infinity');
     v_empty := v_empty || array(
       select l.partition_key
       from pyengine.lanes as l
-      where l.queue = p_queue
-        and l.application = p_application
-        and l.served_at <= coalesce(pyengine._lanes_horizon(p_application, p_queue), 'infinity')
-        and not exists (
-          select from pyengine.in_flight as f
+      where l.queue || '/' || l.application = p_queue || '/' || p_application
+        and (l.queue, l.application) is not distinct from (p_queue, p_application)
+        and l.served_at <= v_until
+        and (
+          select true from pyengine.in_flight as f
           where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
             and f.partition_key = l.partition_key
-        )
-      order by l.served_at, l.partition_key
+          limit 1
+        ) is null
+      order by l.served_at
       limit 100
       for update of l skip locked
     );
   end if;
 
-  delete from pyengine.lanes as l
-  where l.queue = p_queue
-    and l.application = p_application
-    and l.partition_key = any (v_empty)
-    and not exists (
-      select from pyengine.in_flight as f
-      where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
-        and f.partition_key = l.partition_key
-    );
+  if cardinality(v_empty) > 0 then
+    delete from pyengine.lanes as l
+    where l.ctid = any (pyengine._find_lanes(p_application, p_queue, v_empty))
+      and (
+        select true from pyengine.in_flight as f
+        where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
+          and f.partition_key = l.partition_key
+        limit 1
+      ) is null;
+  end if;
 
   update pyengine.lanes as l
   set served_at = p_now
-  where l.queue = p_queue
-    and l.application = p_application
-    and l.partition_key = any (p_served);
+  where l.ctid = any (pyengine._find_lanes(p_application, p_queue, p_served));
 end;
 $function$;
 

@@ -27,7 +27,7 @@ begin
         and f.application = p_application
         and f.partition_key = p_partition_key
         and f.app_version is null
-      order by f.priority, f.seq
+      order by f.app_version, f.priority, f.seq
       limit p_limit
       for update skip locked
     );

@@ -3,6 +3,8 @@
 -- Blocked partitions (running at their limit, or holding only other versions' work) are passed over, not locked. Only the first
 -- thousand are looked at; _rotate_lanes turns the page when none of them can be served.
 --
+-- Probes are scalar subqueries with a limit: an "exists" under "or" may be planned as one hash of everything that is enqueued.
+--
 -- Fence:  the caller holds the lease.
 -- Repeat: a second call finds lanes that this transaction has locked itself.
 -- Locks:  lanes (no key update, skip locked).
@@ -40,18 +42,20 @@ begin
   return array(
     select l.partition_key
     from pyengine.lanes as l
-    where l.queue = p_queue
-      and l.application = p_application
+    where l.queue || '/' || l.application = p_queue || '/' || p_application
+      and (l.queue, l.application) is not distinct from (p_queue, p_application)
       and l.served_at <= v_queue.served_until
       and (
-        exists (
-          select from pyengine.in_flight as f
+        (
+          select true from pyengine.in_flight as f
           where f.status = 'ENQUEUED' and f.queue = l.queue and f.application = l.application
             and f.partition_key = l.partition_key and f.app_version = p_app_version
-        ) or p_unversioned and exists (
-          select from pyengine.in_flight as f
+          limit 1
+        ) or p_unversioned and (
+          select true from pyengine.in_flight as f
           where f.status = 'ENQUEUED' and f.queue = l.queue and f.application = l.application
             and f.partition_key = l.partition_key and f.app_version is null
+          limit 1
         )
       )
       and (v_queue.partition_concurrency is null or v_queue.partition_concurrency > (
@@ -70,7 +74,7 @@ begin
           limit v_queue.partition_worker_concurrency
         ) as mine
       ))
-    order by l.served_at, l.partition_key
+    order by l.served_at
     limit p_limit
     for no key update of l skip locked
   );

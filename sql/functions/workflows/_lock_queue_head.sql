@@ -1,6 +1,7 @@
 -- _lock_queue_head: lock the first rows of a queue that have one version (null: none) and return their addresses.
 --
--- Two statements, because an index serves "= version" and "is null" but not "is not distinct from".
+-- Two statements, because an index serves "= version" and "is null" but not "is not distinct from". Sorting by the version that is
+-- null anyway lets the planner see that the index is in order: else it reads and sorts all of them.
 --
 -- Fence:  the caller's.
 -- Repeat: a second call finds rows that this transaction has locked itself.
@@ -27,7 +28,7 @@ begin
         and f.queue = p_queue
         and f.application = p_application
         and f.app_version is null
-      order by f.priority, f.seq
+      order by f.app_version, f.priority, f.seq
       limit p_limit
       for update skip locked
     );

@@ -1,13 +1,20 @@
--- _rotate_lanes: turn the page when none of a queue's first thousand lanes could be served; true when there is a next page.
+-- _rotate_lanes: send lanes that a claim had to pass over to the back, when they are many; true when it did.
 --
--- Only thousands of lanes of another version, or at their limits, lead here. Moving them behind the others costs one bounded write
--- and keeps every claim bounded without starving anybody. A page comes again after a second at the earliest, so that nobody turns in circles.
+-- Lanes of other versions, or at their limits, gather in front: each claim would look at them again. Moving them behind the others
+-- costs one bounded write a round, keeps every claim bounded and starves nobody. A lane comes again after a second at the
+-- earliest, so that a queue of nothing else does not turn in circles.
 --
 -- Fence:  the caller holds the lease.
--- Repeat: turns the next page.
+-- Repeat: moves the next ones, if any.
 -- Locks:  lanes (no key update, skip locked).
 -- Raises: nothing.
-create or replace function pyengine._rotate_lanes(p_application text, p_queue text, p_now timestamptz)
+create or replace function pyengine._rotate_lanes(
+  p_application text,
+  p_queue text,
+  p_lanes text[],
+  p_wanted integer,
+  p_now timestamptz
+)
 returns boolean
 language plpgsql
 volatile
@@ -15,9 +22,29 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-  v_horizon constant timestamptz := pyengine._lanes_horizon(p_application, p_queue);
+  -- What was looked at: up to the last lane that was found, or, when too few were, the whole page (if it is not the last).
+  v_until constant timestamptz := least(p_now - interval '1 second', case
+    when cardinality(p_lanes) < p_wanted then coalesce(pyengine._lanes_horizon(p_application, p_queue), '-infinity')
+    else (
+      select l.served_at
+      from pyengine.lanes as l
+      where l.queue = p_queue
+        and l.application = p_application
+        and l.partition_key = p_lanes[cardinality(p_lanes)]
+    )
+  end);
 begin
-  if v_horizon is null or v_horizon > p_now - interval '1 second' then
+  -- A few are cheaper to pass over than to move.
+  perform
+  from pyengine.lanes as l
+  where l.queue || '/' || l.application = p_queue || '/' || p_application
+    and (l.queue, l.application) is not distinct from (p_queue, p_application)
+    and l.served_at <= v_until
+    and l.partition_key <> all (p_lanes)
+  order by l.served_at
+  offset 64
+  limit 1;
+  if not found then
     return false;
   end if;
 
@@ -26,16 +53,17 @@ begin
   where l.ctid = any (array(
     select x.ctid
     from pyengine.lanes as x
-    where x.queue = p_queue
-      and x.application = p_application
-      and x.served_at <= v_horizon
-    order by x.served_at, x.partition_key
+    where x.queue || '/' || x.application = p_queue || '/' || p_application
+      and (x.queue, x.application) is not distinct from (p_queue, p_application)
+      and x.served_at <= v_until
+      and x.partition_key <> all (p_lanes)
+    order by x.served_at
     limit 1000
     for no key update skip locked
   ));
-  return found;
+  return true;
 end;
 $function$;
 
-comment on function pyengine._rotate_lanes(text, text, timestamptz) is
-  'Turn the page when none of a queue''s first thousand lanes could be served; true when there is a next page.';
+comment on function pyengine._rotate_lanes(text, text, text[], integer, timestamptz) is
+  'Send lanes that a claim had to pass over to the back, when they are many; true when it did.';

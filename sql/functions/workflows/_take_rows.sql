@@ -22,6 +22,10 @@ as $function$
 declare
   v_ids text[];
 begin
+  if cardinality(p_rows) = 0 then
+    return '{}';
+  end if;
+
   with taken as (
     update pyengine.in_flight as f
     set

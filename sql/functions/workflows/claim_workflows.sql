@@ -6,7 +6,8 @@
 --         lanes and in-flight rows (skip locked): nothing here waits for another executor.
 -- Raises: WF001, WF005 (from the lease), WF101 invalid_argument.
 --
--- The planner is pinned: a plan made on an empty queue is kept by the session and must still be right at a million rows.
+-- The planner is pinned: a plan made on an empty queue is kept by the session and must still be right at a million rows. Forbidden
+-- plan nodes cost so much that they would be compiled, hence no jit.
 create or replace function pyengine.claim_workflows(
   p_executor_id bigint,
   p_nonce bigint,
@@ -46,6 +47,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
 as $function$
 declare
   v_ids text[];

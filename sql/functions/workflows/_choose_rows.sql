@@ -1,25 +1,21 @@
--- _claim_rows: take the first p_limit claimable rows of a queue, or of one of its partitions, in order of priority and arrival.
+-- _choose_rows: lock the first p_limit claimable rows of a queue, or of one of its partitions, by priority and arrival.
 --
 -- One index scan per acceptable version, so that other versions' rows never stand in the way. A row that has already brought
--- down three executors is taken alone, and only by a claim that has nothing else yet (p_may_be_alone).
+-- down three executors is to be claimed alone (is_alone): it comes by itself when it is first, else it waits for its turn.
 --
 -- Fence:  the caller holds the lease.
 -- Repeat: the caller's.
 -- Locks:  in-flight rows (skip locked).
 -- Raises: nothing.
-create or replace function pyengine._claim_rows(
-  p_executor_id bigint,
-  p_fence bigint,
+create or replace function pyengine._choose_rows(
   p_application text,
   p_app_version text,
   p_unversioned boolean,
   p_queue text,
   p_partition_key text,
-  p_limit integer,
-  p_may_be_alone boolean,
-  p_now timestamptz
+  p_limit integer
 )
-returns text[]
+returns table (chosen tid[], is_alone boolean)
 language plpgsql
 volatile
 security invoker
@@ -27,7 +23,6 @@ set search_path = pg_catalog, pg_temp
 as $function$
 declare
   v_rows tid[];
-  v_is_alone boolean;
 begin
   if p_partition_key is null then
     v_rows := pyengine._lock_queue_head(p_application, p_app_version, p_queue, p_limit);
@@ -40,15 +35,12 @@ begin
       v_rows := v_rows || pyengine._lock_lane_head(p_application, null, p_queue, p_partition_key, p_limit);
     end if;
   end if;
-  if cardinality(v_rows) = 0 then
-    return '{}';
-  end if;
 
   -- The rows stay locked until the end of the claim, so their addresses do not change.
   select
     array_agg(h.ctid order by h.turn) filter (where h.crashes < 3 or h.turn = 1),
     bool_or(h.turn = 1 and h.crashes >= 3)
-  into v_rows, v_is_alone
+  into chosen, is_alone
   from (
     select f.ctid, f.crashes, row_number() over (order by f.priority, f.seq) as turn
     from pyengine.in_flight as f
@@ -56,15 +48,11 @@ begin
   ) as h
   where h.turn <= p_limit;
 
-  if v_is_alone and not p_may_be_alone then
-    return '{}';
-  end if;
-  return pyengine._take_rows(
-    p_executor_id, p_fence, p_app_version, case when v_is_alone then v_rows[1:1] else v_rows end, p_now
-  );
+  chosen := case when is_alone then chosen[1:1] else coalesce(chosen, '{}') end;
+  is_alone := coalesce(is_alone, false);
+  return next;
 end;
 $function$;
 
-comment on function pyengine._claim_rows(
-  bigint, bigint, text, text, boolean, text, text, integer, boolean, timestamptz
-) is 'Take the first claimable rows of a queue, or of one of its partitions, in order of priority and arrival.';
+comment on function pyengine._choose_rows(text, text, boolean, text, text, integer) is
+  'Lock the first claimable rows of a queue, or of one of its partitions, by priority and arrival.';
