@@ -5,6 +5,7 @@ process itself.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -29,6 +30,7 @@ class Results:
         self._waiters: dict[str, list[Future[Outcome]]] = {}
         self._backoff = Backoff(first=0.02, ceiling=1.0)
         self._thread: threading.Thread | None = None
+        self._due = 0.0
         self._is_stopped = False
 
     def future(self, workflow_id: str) -> Future[Outcome]:
@@ -37,14 +39,17 @@ class Results:
         with self._changed:
             if self._is_stopped:
                 raise ExecutorStopping("the engine is shutting down")
+            if not self._waiters:
+                self._due = float("inf")
             self._waiters.setdefault(workflow_id, []).append(future)
+            # A run of this process pushes its outcome before it stops being one: no need to ask the database at once.
             self._backoff.reset()
+            first_poll = self._backoff.next() if self._runs_here(workflow_id) else 0.0
+            self._due = min(self._due, time.monotonic() + first_poll)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._poll, name="pyengine-results", daemon=True)
                 self._thread.start()
-            # A run of this process pushes its outcome before it stops being one: no need to ask the database at once.
-            if not self._runs_here(workflow_id):
-                self._changed.notify()
+            self._changed.notify()
         return future
 
     def forget(self, workflow_id: str, future: Future[Outcome]) -> None:
@@ -75,13 +80,12 @@ class Results:
     def _poll(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiters or self._is_stopped)
+                while not self._is_stopped and (not self._waiters or self._due > time.monotonic()):
+                    self._changed.wait(self._due - time.monotonic() if self._waiters else None)
                 if self._is_stopped:
                     return
                 ids = list(self._waiters)
-                delay = self._backoff.next()
-                # A new waiter resets the back-off; what ends in this process is pushed and needs no poll at all.
-                self._changed.wait(delay)
+                self._due = time.monotonic() + self._backoff.next()
             try:
                 for start in range(0, len(ids), _CHUNK):
                     for outcome in self._database.all(calls.read_outcomes, workflow_ids=ids[start : start + _CHUNK]):
