@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
+
+from pyengine import DBOS
 
 
 @pytest.fixture(autouse=True)
@@ -10,3 +15,23 @@ def _doctor_finds_nothing(request: pytest.FixtureRequest) -> None:
     # Asked for before the test's other fixtures, so it looks after their teardown and before the database goes.
     if "database_url" in request.fixturenames:
         request.getfixturevalue("healthy")
+
+
+@pytest.fixture
+def launch(database_url: str) -> Iterator[Callable[..., type[DBOS]]]:
+    """`launch(**config)`: a DBOS on the test's database, running. Destroyed at the end, and its functions forgotten."""
+
+    def start(**config: Any) -> type[DBOS]:
+        DBOS(config={"name": "test-app", "system_database_url": database_url, **config})
+        DBOS.launch()
+        return DBOS
+
+    DBOS.destroy(destroy_registry=True)
+    yield start
+    DBOS.destroy(destroy_registry=True)
+
+
+@pytest.fixture
+def dbos(launch: Callable[..., type[DBOS]]) -> type[DBOS]:
+    """A running DBOS on the test's database."""
+    return launch()
