@@ -186,6 +186,33 @@ remove_interrupt_hook()
     assert seconds < 1.5
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_servers_handler_in_the_event_loop_is_called_too(processes: Processes, loop: str) -> None:
+    pytest.importorskip(loop)
+    program = run(
+        processes,
+        f"""
+import asyncio, {loop}
+
+async def main():
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopped.set)
+    print("installed", install_interrupt_hook(interrupted))
+    print("ready")
+    await stopped.wait()
+    remove_interrupt_hook()
+    await asyncio.sleep(0.3)
+    print("stopped")
+
+loop = {loop}.new_event_loop()
+loop.run_until_complete(main())
+loop.close()
+""",
+    )
+    assert press_ctrl_c(program)[0] == 0
+    assert program.stdout == ["installed True", "ready", "handing back", "stopped"]
+
+
 def test_a_forked_child_only_passes_the_signal_on(processes: Processes) -> None:
     program = run(
         processes,
