@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psycopg
 
 from .._version import PROTOCOL
-from ..errors import ClaimLost, DBOSException, DBOSProtocolNotServedError, ExecutorFenced
+from ..errors import DBOSException, DBOSProtocolNotServedError, ExecutorFenced
 
-# The connection or the server went away, or the server is not (yet) one that takes writes: the call may be
-# repeated elsewhere.
-_CONNECTION_STATES = frozenset({"57P01", "57P02", "57P03", "25006", "53300"})
+# The connection or the server went away, or the server is not (yet) one that takes writes, or has no room for them: the
+# call may be repeated, here or elsewhere.
+_CONNECTION_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "53100", "53300"})
 # The statement lost a race inside Postgres: it may be repeated at once.
 _RACE_STATES = frozenset({"40001", "40P01", "55P03"})
+# Every code of errors.toml. What nobody waits for is the base class with the schema's own words.
+_EXCEPTIONS: dict[str, Callable[[str], BaseException]] = {
+    "WF001": ExecutorFenced,
+    "WF004": DBOSException,
+    "WF005": DBOSException,
+    "WF006": lambda _: DBOSProtocolNotServedError(PROTOCOL),
+    "WF101": DBOSException,
+    "WF901": DBOSException,
+}
 
 
 def is_connection_loss(error: psycopg.Error) -> bool:
@@ -33,10 +44,4 @@ def translate(error: psycopg.Error) -> BaseException:
     text = error.diag.message_primary or str(error)
     detail, hint = error.diag.message_detail, error.diag.message_hint
     message = ". ".join(part for part in (text, detail, hint) if part)
-    if state == "WF001":
-        return ExecutorFenced(message)
-    if state in ("WF002", "WF003"):
-        return ClaimLost(message)
-    if state == "WF006":
-        return DBOSProtocolNotServedError(PROTOCOL)
-    return DBOSException(message)
+    return _EXCEPTIONS.get(state, DBOSException)(message)
