@@ -1,4 +1,4 @@
-"""Decorators keep signatures and handles carry result types: mypy agrees with every assertion and every expected error."""
+"""Decorators keep signatures and handles carry result types: mypy agrees with every assertion and expected error."""
 
 from __future__ import annotations
 
