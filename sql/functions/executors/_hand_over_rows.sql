@@ -2,7 +2,9 @@
 --
 -- A crash is counted only for a row that was running (no sleep of it has still to end) and checkpointed nothing since its claim:
 -- a workflow that makes progress, however slowly, is never given up.
--- Fence: the caller holds the dead executor's fence exclusively; leaving PENDING sets executor, fence and claimed_at to null.
+-- Fence: the caller holds the dead executor's fence exclusively, so its rows can end meanwhile but not come back under another owner
+--   (a resume needs that fence): the ids are enough, and a condition on the executor would tempt the planner to its index over all
+--   rows (1.3 s instead of 25 ms a chunk of 55,000). Leaving PENDING sets executor, fence and claimed_at to null.
 -- Repeat: takes the next chunk.
 -- Interleaving: a cancellation or a deadline that is just deleting a row is skipped, not waited for: the row is then gone, or taken
 --   by the next chunk.
@@ -24,8 +26,13 @@ declare
   v_crashed text[];
   v_spent text[];
 begin
+  -- In no order: with one, the planner may walk the primary key of the whole backlog in search of this executor's rows.
   v_ids := array(
-    select i.workflow_id from pyengine.in_flight as i where i.executor_id = p_dead_id order by i.workflow_id limit p_limit);
+    select i.workflow_id
+    from pyengine.in_flight as i
+    where i.executor_id = p_dead_id
+    limit p_limit
+  );
 
   for v_lane in
     select distinct i.queue, i.application, i.partition_key
@@ -51,7 +58,6 @@ begin
       ) as is_crash
     from pyengine.in_flight as i
     where i.workflow_id = any (v_ids)
-      and i.executor_id = p_dead_id
     order by i.workflow_id
     for update of i skip locked
   ) as r;
@@ -66,8 +72,7 @@ begin
     executor_id = null,
     fence = null,
     claimed_at = null
-  where i.workflow_id = any (v_ids)
-    and i.executor_id = p_dead_id;
+  where i.workflow_id = any (v_ids);
 
   get diagnostics moved = row_count;
   return next;

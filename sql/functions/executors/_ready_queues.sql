@@ -1,6 +1,7 @@
 -- _ready_queues: those of the given queues that hold an ENQUEUED row which this version may claim. A hint: the claim decides.
 --
 -- Scalar subqueries with a limit, so that every plan is one index probe a queue and version and never a join over the backlog.
+-- The plan is the generic one: for each list of queues it would else be planned anew (0.2 to 0.4 ms instead of 0.02 ms).
 -- Fence: none. Repeat: reads only. Locks: none. Raises: nothing.
 create or replace function pyengine._ready_queues(
   p_application text,
@@ -15,6 +16,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
 as $function$
 begin
   return array(

@@ -50,12 +50,13 @@ begin
   order by e.executor_id
   limit 64;
 
-  if (select true from pyengine.in_flight as i where i.status = 'DELAYED' and i.run_at <= v_now limit 1) then
+  -- In order, so that the index of instants serves, whatever was known of the tables when this was planned.
+  if (select true from pyengine.in_flight as i where i.status = 'DELAYED' and i.run_at <= v_now order by i.run_at limit 1) then
     duty := 'release_delayed';
     return next;
   end if;
 
-  if (select true from pyengine.in_flight as i where i.deadline <= v_now limit 1) then
+  if (select true from pyengine.in_flight as i where i.deadline <= v_now order by i.deadline limit 1) then
     duty := 'expire_deadlines';
     return next;
   end if;

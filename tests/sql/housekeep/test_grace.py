@@ -46,7 +46,7 @@ def test_restart_and_failover_give_one_ttl_without_looks(
     executor: Executor, old: Executor, clock: Clock, change: str
 ) -> None:
     executor.housekeep()
-    executor.connection.execute(change)  # type: ignore[arg-type]
+    executor.connection.execute(change)
     clock.advance(1)
     executor.housekeep()
 

@@ -112,3 +112,20 @@ def test_old_owner_is_refused_everything(executor: Executor, old: Executor) -> N
             late()
         assert caught.value.sqlstate == "WF001"
     assert value(executor.connection, "cancel_workflow", workflow_id="w") == "cancelled"
+
+
+def test_plans_of_rare_calls_never_read_whole_tables(executor: Executor, old: Executor) -> None:
+    old.start("w", deadline="2000-01-01")
+    executor.housekeep()
+    executor.connection.execute("update pyengine.housekeeping set server_started_at = '2000-01-01'")
+    executor.mark_dead(old)
+    executor.connection.autocommit = False
+    assert ("take_over", old.id) in executor.housekeep()
+    executor.take_over(old)
+    value(executor.connection, "release_delayed", limit=10)
+    value(executor.connection, "expire_deadlines", limit=10)
+    counted = "select relname from pg_stat_xact_user_tables where schemaname = 'pyengine' and seq_scan > 0"
+
+    assert [
+        found["relname"] for found in read(executor.connection, counted) if found["relname"] != "housekeeping"
+    ] == []
