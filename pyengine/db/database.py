@@ -11,15 +11,27 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from ..errors import ExecutorStopping
-from .connection import Connection, settings
+from ..logs import logger
+from .connection import Connection
 from .function import Function, statement
+from .pool import Pool, PoolClosed
 from .retry import Backoff, OutageLog
 from .sqlstate import is_connection_loss, is_race, translate
 
 R = TypeVar("R")
+
+# So often in one call: then it is not the connection but the server.
+_BREAKS_OF_AN_OUTAGE = 3
+
+
+class NotConnected(Exception):
+    """No connection could be made."""
+
+    def __init__(self, reason: psycopg.Error) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 class Database:
@@ -44,26 +56,11 @@ class Database:
         # Through a transaction pooler a prepared statement may live on another server connection than the next call.
         self.is_pooled = is_pooled
         self._prepare = {"prepare_threshold": None} if is_pooled else {}
-        self.revive = revive
-        self._outage = OutageLog()
+        self.outage = OutageLog()
+        self._revive = revive
         self._closed = threading.Event()
         self._pid = os.getpid()
-        self._pool = self._open_pool()
-
-    def _open_pool(self) -> ConnectionPool[Connection]:
-        return ConnectionPool(
-            self.url,
-            connection_class=Connection,
-            kwargs={"autocommit": True, **settings(), **self._prepare},
-            min_size=1,
-            max_size=self.pool_size,
-            timeout=10.0,
-            max_idle=120.0,
-            reconnect_timeout=2.0,
-            num_workers=1,
-            open=True,
-            name="pyengine",
-        )
+        self._pool = Pool(lambda: Connection.open(url, **self._prepare), pool_size)
 
     # -- calling -----------------------------------------------------------------------------------
 
@@ -80,48 +77,64 @@ class Database:
         rows = self._repeat(lambda connection: run(connection, function, self.schema, values).fetchall())
         return [function.build(row) for row in rows]
 
-    def _repeat(self, work: Any) -> Any:
+    def _repeat(self, work: Callable[[Connection], R]) -> R:
         backoff = Backoff()
-        while True:
-            if self._closed.is_set():
-                raise ExecutorStopping("the engine is shutting down")
+        breaks = 0
+        while not self._closed.is_set():
             try:
                 with self._connection() as connection:
                     answer = work(connection)
-            except (PoolTimeout, PoolClosed) as error:
-                self._outage.lost(error)
+            except PoolClosed:
+                break
+            except NotConnected as error:
+                self.outage.lost(error.reason)
+                self.revive()
             except psycopg.Error as error:
                 if is_connection_loss(error):
-                    self._outage.lost(error)
+                    # One that broke while it was idle is no outage: a new one is tried at once.
+                    self._pool.forget_idle()
+                    breaks += 1
+                    if breaks < _BREAKS_OF_AN_OUTAGE:
+                        continue
+                    self.outage.lost(error)
                 elif not is_race(error):
                     raise translate(error) from error
             else:
-                self._outage.found()
+                self.outage.found()
                 return answer
             self._closed.wait(backoff.next())
-            if self._outage.is_out:
-                self.revive()
+        raise ExecutorStopping("the engine is shutting down")
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         if os.getpid() != self._pid:
             raise RuntimeError("the engine was launched in another process: call DBOS.launch() after the fork")
-        connection = self._pool.getconn()
+        try:
+            connection = self._pool.take()
+        except psycopg.OperationalError as error:
+            raise NotConnected(error) from error
         try:
             yield connection
         finally:
-            self._pool.putconn(connection)
+            self._pool.give(connection)
+
+    def revive(self) -> None:
+        """Start the server again if it is ours to start."""
+        try:
+            self._revive()
+        except Exception as error:
+            logger.debug("The server could not be brought back: %s", error)
 
     # -- life --------------------------------------------------------------------------------------
 
     def interrupt(self) -> None:
         """Let nobody wait for Postgres any longer."""
         self._closed.set()
+        self._pool.close()
 
     def close(self) -> None:
-        self.interrupt()
         if os.getpid() == self._pid:
-            self._pool.close(timeout=1.0)
+            self.interrupt()
 
 
 class Session:

@@ -22,7 +22,7 @@ from ..logs import logger
 from .starts import token
 
 if TYPE_CHECKING:
-    from .executor import Executor
+    from .executor import Executor, Identity
 
 BATCH = 100
 _TICK_SECONDS = 1.0
@@ -33,10 +33,13 @@ _IN_SERVICE = float("inf")
 
 @dataclass(slots=True)
 class _Poll:
-    """When to look at a queue next, as a time.monotonic() instant; None leaves it to the tick and to wakes."""
+    """When to look at a queue next, as a time.monotonic() instant; None leaves it to the tick and to wakes. Of those
+    that are due together, the longest unserved comes first.
+    """
 
     ceiling: float
     due: float | None = None
+    served: float = 0.0
     backoff: Backoff = field(default_factory=lambda: Backoff(first=0.05, ceiling=_TICK_SECONDS))
 
     def after(self, found: int) -> float | None:
@@ -53,7 +56,7 @@ class Dispatcher:
         self._executor = executor
         self._changed = threading.Condition(threading.Lock())
         self._polls: dict[str, _Poll] = {}
-        self._starved: set[str] = set()
+        self._starved: dict[str, None] = {}
         self._is_stopped = False
         self._thread = threading.Thread(target=self._loop, name="pyengine-dispatcher", daemon=True)
 
@@ -73,7 +76,7 @@ class Dispatcher:
     def wake_starved(self) -> None:
         """There is room again for what had to be left on its queue."""
         with self._changed:
-            starved, self._starved = self._starved, set()
+            starved, self._starved = self._starved, {}
         self._look(tuple(starved), is_new=False)
 
     def stop(self) -> None:
@@ -107,7 +110,6 @@ class Dispatcher:
             except ExecutorStopping:
                 return
             except ExecutorFenced:
-                self._executor.on_fenced(self._executor.identity)
                 self._later(queue, 0.5)
             except Exception:
                 logger.exception("Claiming from queue %s failed; it is tried again", queue)
@@ -116,13 +118,16 @@ class Dispatcher:
     def _next(self) -> str | None:
         with self._changed:
             while not self._is_stopped:
-                due = [(poll.due, queue) for queue, poll in self._polls.items() if poll.due is not None]
-                at, queue = min(due, default=(_IN_SERVICE, ""))
-                delay = at - time.monotonic()
-                if delay <= 0:
+                now = time.monotonic()
+                planned = [(poll.due, queue) for queue, poll in self._polls.items() if poll.due is not None]
+                due = [queue for at, queue in planned if at <= now]
+                if due:
+                    queue = min(due, key=lambda each: self._polls[each].served)
                     # Planned anew when it has been served; a wake that comes meanwhile stands.
                     self._polls[queue].due = _IN_SERVICE
+                    self._polls[queue].served = now
                     return queue
+                delay = min((at for at, _ in planned), default=_IN_SERVICE) - now
                 self._changed.wait(None if delay == _IN_SERVICE else delay)
             return None
 
@@ -136,34 +141,42 @@ class Dispatcher:
             poll.due = due
 
     def _serve(self, queue: str) -> None:
-        """Claim until the queue has no more for us, or there is no room."""
-        found = 0
-        while True:
-            room = self._executor.load.room()
-            if room == 0:
-                with self._changed:
-                    self._starved.add(queue)
-                    self._replan(queue, None)
-                return
-            limit = min(room, BATCH)
-            claims = self._claim(queue, limit)
-            if claims and claims[0].verdict == "busy":
-                self._later(queue, random.uniform(0.002, 0.010))
-                return
-            for claim in claims:
-                self._executor.run_claim(claim)
-            found += len(claims)
-            if len(claims) < limit:
-                break
+        """One claim, if there is room for it."""
+        executor = self._executor
         with self._changed:
-            self._replan(queue, self._polls[queue].after(found))
+            # Before the look: room that comes right after it must find the queue here.
+            self._starved[queue] = None
+        room = executor.load.room()
+        if room == 0:
+            with self._changed:
+                self._replan(queue, None)
+            return
+        with self._changed:
+            self._starved.pop(queue, None)
+        limit = min(room, BATCH)
+        identity = executor.identity
+        claims = self._claim(identity, queue, limit)
+        if claims and claims[0].verdict == "busy":
+            self._later(queue, random.uniform(0.002, 0.010))
+            return
+        for claim in claims:
+            executor.run_claim(claim, identity)
+        with self._changed:
+            poll = self._polls[queue]
+            due = poll.after(len(claims))
+            # A full batch: there is probably more. The other queues have their turn first.
+            self._replan(queue, time.monotonic() if len(claims) == limit else due)
 
-    def _claim(self, queue: str, limit: int) -> list[Claim]:
-        return self._executor.database.all(
-            calls.claim_workflows,
-            **self._executor.owner,
-            fence=token(),
-            queue=queue,
-            limit=limit,
-            unversioned=self._executor.accepts_unversioned,
-        )
+    def _claim(self, identity: Identity, queue: str, limit: int) -> list[Claim]:
+        try:
+            return self._executor.database.all(
+                calls.claim_workflows,
+                **identity.owner,
+                fence=token(),
+                queue=queue,
+                limit=limit,
+                unversioned=self._executor.accepts_unversioned,
+            )
+        except ExecutorFenced:
+            self._executor.on_fenced(identity)
+            raise

@@ -16,42 +16,47 @@ from ..errors import (
     ExecutorStopping,
 )
 from ..logs import logger
-from .context import Frame, Settings, current_frame, current_settings, recording_run
+from .context import Frame, Settings, current_frame, current_settings
 from .io import Io
 from .outcomes import await_outcome, unwrap
 from .registry import WorkflowSpec
 from .run import Run, check_size
-from .starts import Started, start
+from .starts import Started, draw_parent, start
 from .steps import record_outcome, replay
 
 if TYPE_CHECKING:
     from .executor import Executor
 
-# What ends a run without an outcome: the workflow goes on elsewhere, later, or is cancelled already.
-ABANDONED = (ExecutorStopping, ExecutorFenced, ClaimLost, DBOSWorkflowCancelledError, asyncio.CancelledError)
+# The workflow goes on elsewhere, or is cancelled already.
+NOT_OURS_ANY_MORE = (ExecutorStopping, ExecutorFenced, ClaimLost, DBOSWorkflowCancelledError)
+# What ends a run without an outcome.
+ABANDONED = (*NOT_OURS_ANY_MORE, asyncio.CancelledError)
 
 
 async def call_workflow(
     io: Io, executor: Executor, spec: WorkflowSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """A direct call: run the workflow here and now and return its result. Inside a workflow it is a child."""
-    parent = recording_run()
-    started = await start(io, executor, spec, args, kwargs)
-    if parent is None:
-        return await _result(io, executor, started, args, kwargs)
-    step_id = parent.draw_step_id()
-    recorded = parent.recorded(step_id, "DBOS.getResult")
-    if recorded is not None:
-        return replay(parent, recorded)
+    parent = draw_parent(spec)
+    # Drawn together with the child's number, before anything is awaited: calls that run side by side draw the same
+    # numbers in every replay.
+    result_id = 0 if parent is None else parent.run.draw_step_id()
+    started = await start(io, executor, spec, args, kwargs, parent)
 
     async def result() -> Any:
         try:
             return await _result(io, executor, started, args, kwargs)
         except DBOSWorkflowCancelledError:
-            parent.check()  # the parent itself may be the cancelled one
+            if parent is not None:
+                parent.run.check()  # the parent itself may be the cancelled one
             raise DBOSAwaitedWorkflowCancelledError(started.workflow_id) from None
 
-    return await record_outcome(io, parent, step_id, "DBOS.getResult", result)
+    if parent is None:
+        return await result()
+    recorded = parent.run.recorded(result_id, "DBOS.getResult")
+    if recorded is not None and recorded.name is not None:
+        return replay(parent.run, recorded)
+    return await record_outcome(io, parent.run, result_id, "DBOS.getResult", result)
 
 
 async def _result(io: Io, executor: Executor, started: Started, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -68,19 +73,25 @@ async def _result(io: Io, executor: Executor, started: Started, args: tuple[Any,
 async def execute(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run the user's function and record the outcome. Whatever is not an Exception leaves the workflow unfinished."""
     codec = run.executor.codec
+    is_over = False
     try:
         try:
             result = await _call_user(io, run, args, kwargs)
             output = codec.encode(result)
             check_size(f"workflow {run.spec.name}", output)
             await _finish(io, run, "SUCCESS", output, None)
+            is_over = True
             return result
         except Exception as error:
             # Also for a result that Postgres will not take: a workflow must not run for ever because it cannot end.
             await _finish(io, run, "ERROR", None, codec.encode_error(error))
+            is_over = True
             raise
+    except NOT_OURS_ANY_MORE:
+        is_over = True
+        raise
     finally:
-        run.executor.runs.remove(run)
+        run.executor.runs.remove(run, is_over=is_over)
 
 
 async def _call_user(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -117,6 +128,13 @@ async def execute_in_background(io: Io, run: Run, args: tuple[Any, ...], kwargs:
         logger.debug("%r ended without an outcome: %s", run, reason)
     except Exception as error:
         logger.error("Workflow %s (%s) failed: %s: %s", run.workflow_id, run.spec.name, type(error).__name__, error)
+    except BaseException as error:  # SystemExit and the like: not the end of the workflow, and not of this thread
+        logger.warning(
+            "Workflow %s (%s) was broken off by %s: it is unfinished, and run again",
+            run.workflow_id,
+            run.spec.name,
+            type(error).__name__,
+        )
 
 
 async def execute_claim(io: Io, run: Run, claim: Claim) -> None:
@@ -133,7 +151,7 @@ async def execute_claim(io: Io, run: Run, claim: Claim) -> None:
             run.checkpoints = {row.step_id: row for row in rows}
         args, kwargs = ((), {}) if inputs is None else executor.codec.decode_call(inputs)
     except ABANDONED:
-        executor.runs.remove(run)
+        executor.runs.remove(run, is_over=False)
         return
     except Exception as error:
         await _fail_unrun(io, run, error)
@@ -152,9 +170,11 @@ async def execute_unknown(io: Io, run: Run) -> None:
 
 async def _fail_unrun(io: Io, run: Run, error: Exception) -> None:
     logger.error("Workflow %s (%s) cannot run: %s", run.workflow_id, run.spec.name, error)
+    is_over = False
     try:
         await _finish(io, run, "ERROR", None, run.executor.codec.encode_error(error))
+        is_over = True
     except ABANDONED:
         pass
     finally:
-        run.executor.runs.remove(run)
+        run.executor.runs.remove(run, is_over=is_over)

@@ -54,6 +54,11 @@ class Identity:
     nonce: int
     server_identity: str
 
+    @property
+    def owner(self) -> dict[str, Any]:
+        """The arguments by which the database knows it."""
+        return {"executor_id": self.executor_id, "nonce": self.nonce}
+
 
 class Executor:
     logger = logger
@@ -79,7 +84,7 @@ class Executor:
         self.lease_ttl_seconds = lease_ttl_seconds
         self.accepts_unversioned = False
         self.dispatcher = Dispatcher(self)
-        self.load = Load(self.dispatcher.wake_starved)
+        self.load = Load(self.dispatcher.wake_starved, max_threads)
         self.runs = Runs(self.load, self._run_ended)
         self.results = Results(database, self.runs.holds)
         self.threads = DaemonThreads("pyengine-workflow", max_threads)
@@ -106,7 +111,12 @@ class Executor:
 
     @property
     def owner(self) -> dict[str, Any]:
-        return {"executor_id": self.identity.executor_id, "nonce": self.identity.nonce}
+        return self.identity.owner
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """False in a forked copy of the process that launched it."""
+        return self._pid == os.getpid()
 
     def _register(self) -> Registration:
         nonce = secrets.randbits(63)
@@ -137,7 +147,11 @@ class Executor:
                 raise ExecutorStopping("the engine is shutting down")
             if not self._is_fenced:
                 return
-            self._register()
+            try:
+                self._register()
+            except DBOSProtocolNotServedError as error:
+                self._not_served(error)
+                raise
             self._is_fenced = False
         logger.info("Registered anew as executor %d", self.identity.executor_id)
         self.dispatcher.wake(*self.served_queues())
@@ -160,16 +174,20 @@ class Executor:
         """After a failover the new primary may lack the last commits, our registration or claims among them."""
         if server_identity != self.identity.server_identity:
             logger.warning("Postgres failed over (%s → %s)", self.identity.server_identity, server_identity)
-            self.on_fenced(self.identity)
+            raise ExecutorFenced("Postgres failed over")
 
     def check_served(self, oldest_protocol: int) -> None:
         """A schema that no longer serves this engine: claim nothing more, let what runs end."""
-        if oldest_protocol <= PROTOCOL or not self._is_served:
+        if oldest_protocol > PROTOCOL:
+            self._not_served(DBOSProtocolNotServedError(PROTOCOL, oldest_protocol))
+
+    def _not_served(self, error: DBOSProtocolNotServedError) -> None:
+        if not self._is_served:
             return
         self._is_served = False
         self.dispatcher.stop()
         self.scheduler.stop()
-        logger.error("%s; this process claims nothing more", DBOSProtocolNotServedError(PROTOCOL, oldest_protocol))
+        logger.error("%s; this process claims nothing more", error)
 
     @property
     def is_served(self) -> bool:
@@ -209,7 +227,7 @@ class Executor:
             self.registry.listeners.remove(self._declared)
         self.dispatcher.stop()
         self.scheduler.stop()
-        if os.getpid() != self._pid:
+        if not self.is_of_this_process:
             return  # a forked copy: nothing of this is its own
         self.interrupt()
         self.ticker.stop()
@@ -240,7 +258,7 @@ class Executor:
         crash.
         """
         with self._lock:
-            if self._has_handed_back or self._identity is None or os.getpid() != self._pid:
+            if self._has_handed_back or self._identity is None or not self.is_of_this_process:
                 return
             self._has_handed_back = True
         try:
@@ -322,8 +340,8 @@ class Executor:
         """
         self._spawn(run, partial(execute_in_background, run=run, args=args, kwargs=kwargs), contextvars.copy_context())
 
-    def run_claim(self, claim: Claim) -> None:
-        """Run a workflow that was claimed off a queue."""
+    def run_claim(self, claim: Claim, identity: Identity) -> None:
+        """Run a workflow that this incarnation claimed off a queue."""
         spec = self.registry.workflow(claim.name)
         run = Run(
             self,
@@ -334,13 +352,17 @@ class Executor:
             parent_id=claim.parent_id,
             queue=claim.queue,
             authentication=(claim.authenticated_user, claim.assumed_role, claim.authenticated_roles),
+            identity=identity,
         )
+        run.needs_thread = not run.spec.is_async
         if not self.runs.add(run):
             return
-        if spec is None:
-            self._spawn(run, partial(execute_unknown, run=run), contextvars.Context())
-        else:
-            self._spawn(run, partial(execute_claim, run=run, claim=claim), contextvars.Context())
+        core = partial(execute_unknown, run=run) if spec is None else partial(execute_claim, run=run, claim=claim)
+        try:
+            self._spawn(run, core, contextvars.Context())
+        except BaseException:
+            self.runs.remove(run, is_over=False)
+            raise
 
     def _spawn(self, run: Run, core: Callable[..., Any], context: contextvars.Context) -> None:
         if run.spec.is_async:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from .run import Run
 
@@ -13,35 +13,40 @@ MAX_BUSY = 256
 
 
 class Load:
-    def __init__(self, on_room: Callable[[], None]) -> None:
+    """Counts claimed runs that are busy, and says how many more may be claimed."""
+
+    def __init__(self, on_room: Callable[[], None], max_threads: int | None = None) -> None:
         self._lock = threading.Lock()
         self._on_room = on_room
-        self._running = 0
-        self._waiting = 0
+        self._max_threads = max_threads
+        self._busy = 0
+        self._busy_threads = 0
         self._is_starved = False
+        # Not for one at a time: a claim costs about the same for one workflow as for many. The tick looks anyway.
+        self._worth_a_claim = max(1, min(MAX_BUSY, max_threads or MAX_BUSY) // 4)
 
     def room(self) -> int:
         """How many more workflows may be claimed now. After a 0, `on_room` is called once there is room again."""
         with self._lock:
-            room = MAX_BUSY - self._running + self._waiting
+            room = self._room()
             self._is_starved = room <= 0
             return max(0, room)
 
-    def running(self, change: int) -> None:
-        self._change(change, 0)
-
-    def waiting(self, change: int) -> None:
-        self._change(0, change)
-
-    def _change(self, running: int, waiting: int) -> None:
+    def change(self, by: int, *, needs_thread: bool) -> None:
+        """So many runs more, or less, are busy."""
         with self._lock:
-            self._running += running
-            self._waiting += waiting
-            has_room = self._is_starved and self._running - self._waiting < MAX_BUSY
+            self._busy += by
+            if needs_thread:
+                self._busy_threads += by
+            has_room = self._is_starved and self._room() >= self._worth_a_claim
             if has_room:
                 self._is_starved = False
         if has_room:
             self._on_room()
+
+    def _room(self) -> int:
+        room = MAX_BUSY - self._busy
+        return room if self._max_threads is None else min(room, self._max_threads - self._busy_threads)
 
 
 class Runs:
@@ -53,6 +58,7 @@ class Runs:
         self._lock = threading.Lock()
         self._runs: dict[tuple[str, int], Run] = {}
         self._fences: dict[str, set[int]] = {}
+        self._broken_off: set[int] = set()
         self._load = load
         self._on_end = on_end
 
@@ -63,10 +69,11 @@ class Runs:
                 return False
             self._runs[key] = run
             self._fences.setdefault(run.workflow_id, set()).add(run.fence)
-        self._load.running(+1)
+        self._load.change(+1, needs_thread=run.needs_thread)
         return True
 
-    def remove(self, run: Run) -> None:
+    def remove(self, run: Run, *, is_over: bool = True) -> None:
+        """`is_over` is False when the workflow is still ours but nothing runs it: it is to be run again."""
         with self._lock:
             if self._runs.pop((run.workflow_id, run.fence), None) is None:
                 return
@@ -74,7 +81,9 @@ class Runs:
             fences.discard(run.fence)
             if not fences:
                 del self._fences[run.workflow_id]
-        self._load.running(-1)
+            if not is_over:
+                self._broken_off.add(run.fence)
+        self._load.change(-1, needs_thread=run.needs_thread)
         self._on_end(run)
 
     def get(self, workflow_id: str, fence: int) -> Run | None:
@@ -88,5 +97,14 @@ class Runs:
             return list(self._runs.values())
 
     def fences(self) -> list[int]:
+        """The fences held. One of a claim of many, of which a run was broken off, is reported as not held: then the
+        database tells of it, and `take_up` says which of its workflows are run.
+        """
         with self._lock:
-            return list({fence for _, fence in self._runs})
+            return list({fence for _, fence in self._runs} - self._broken_off)
+
+    def take_up(self, fences: Collection[int]) -> set[tuple[str, int]]:
+        """Before the claims of these fences are read: which of them are running."""
+        with self._lock:
+            self._broken_off.difference_update(fences)
+            return {key for key in self._runs if key[1] in fences}

@@ -24,7 +24,7 @@ from .io import Io
 from .registry import WorkflowSpec
 
 if TYPE_CHECKING:
-    from .executor import Executor
+    from .executor import Executor, Identity
 
 T = TypeVar("T")
 
@@ -42,6 +42,7 @@ class Run:
         workflow_id: str,
         fence: int,
         *,
+        identity: Identity,
         deadline: datetime | None,
         parent_id: str | None = None,
         queue: str | None = None,
@@ -49,7 +50,7 @@ class Run:
         checkpoints: list[Checkpoint] | None = None,
     ) -> None:
         self.executor = executor
-        self.identity = executor.identity
+        self.identity = identity
         self.spec = spec
         self.workflow_id = workflow_id
         self.fence = fence
@@ -61,6 +62,8 @@ class Run:
         self._step_ids = itertools.count(1)
         self._lock = threading.Lock()
         self._waits: set[Future[Any]] = set()
+        # Whether it takes one of the executor's threads: sync, and not called on a thread of the application's.
+        self.needs_thread = False
         self._interruption: Callable[[], BaseException] | None = None
 
     def __repr__(self) -> str:
@@ -117,7 +120,7 @@ class Run:
 
     @property
     def owner(self) -> dict[str, Any]:
-        return {"executor_id": self.identity.executor_id, "nonce": self.identity.nonce}
+        return self.identity.owner
 
     @property
     def claim(self) -> dict[str, Any]:
@@ -136,14 +139,19 @@ class Run:
         """Wait, interruptibly. A waiting run does not count against what its executor takes on."""
         with self._lock:
             self.check()
+            was_busy = not self._waits
             self._waits.add(future)
-        self.executor.load.waiting(+1)
+        if was_busy:
+            self.executor.load.change(-1, needs_thread=self.needs_thread)
         try:
-            return await io.wait(future, timeout)
+            with self.executor.threads.lent():
+                return await io.wait(future, timeout)
         finally:
-            self.executor.load.waiting(-1)
             with self._lock:
                 self._waits.discard(future)
+                is_busy = not self._waits
+            if is_busy:
+                self.executor.load.change(+1, needs_thread=self.needs_thread)
 
     async def pause(self, io: Io, seconds: float) -> None:
         """Do nothing for a while, interruptibly."""

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING
 
 from croniter import croniter
@@ -29,7 +31,8 @@ def check_cron(cron: str) -> None:
     if not isinstance(cron, str) or len(cron.split()) not in (5, 6):
         raise ValueError(f"a schedule has 5 fields, or 6 with seconds first, not {cron!r}")
     try:
-        croniter(cron, second_at_beginning=True)
+        # The next slot, too: the 30th of February is well-formed and never comes.
+        slot_after(cron, datetime.now(timezone.utc))
     except (ValueError, KeyError, AttributeError) as error:
         raise ValueError(f"{cron!r} is not a cron expression: {error}") from error
 
@@ -47,8 +50,8 @@ class Scheduler:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._changed = threading.Condition(threading.Lock())
-        # schedule name → (its next slot, when that is by time.monotonic())
-        self._slots: dict[str, tuple[datetime, float]] = {}
+        # schedule name → (its next slot, None when it is yet to be declared; when that is by time.monotonic())
+        self._slots: dict[str, tuple[datetime | None, float]] = {}
         self._new: list[ScheduleSpec] = []
         self._is_stopped = False
         self._thread: threading.Thread | None = None
@@ -75,27 +78,30 @@ class Scheduler:
                 new, self._new = self._new, []
             try:
                 for spec in new:
-                    self._declare(spec)
+                    self._try(spec.name, partial(self._declare, spec))
                 for name, (slot, at) in list(self._slots.items()):
                     if at <= time.monotonic():
-                        self._fire(name, slot)
+                        self._try(name, partial(self._fire, name, slot))
             except ExecutorStopping:
                 return
-            except ExecutorFenced:
-                self._executor.on_fenced(self._executor.identity)
-                self._postpone(0.5)
-            except Exception:
-                logger.exception("A schedule could not be fired; it is tried again")
-                self._postpone(1.0)
+
+    def _try(self, name: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except ExecutorFenced:
+            self._postpone(name, 0.5)
+        except Exception:
+            logger.exception("Schedule %s failed; it is tried again", name)
+            self._postpone(name, 1.0)
 
     def _delay(self) -> float | None:
         if not self._slots:
             return None
         return max(0.0, min(at for _, at in self._slots.values()) - time.monotonic())
 
-    def _postpone(self, seconds: float) -> None:
-        earliest = time.monotonic() + seconds
-        self._slots = {name: (slot, max(at, earliest)) for name, (slot, at) in self._slots.items()}
+    def _postpone(self, name: str, seconds: float) -> None:
+        slot, _ = self._slots.get(name, (None, 0.0))
+        self._slots[name] = (slot, time.monotonic() + seconds)
 
     def _declare(self, spec: ScheduleSpec) -> None:
         state = self._executor.database.one(
@@ -108,17 +114,22 @@ class Scheduler:
         )
         self._slots[spec.name] = (state.next_at, time.monotonic() + state.seconds_until)
 
-    def _fire(self, name: str, slot: datetime) -> None:
+    def _fire(self, name: str, slot: datetime | None) -> None:
         executor = self._executor
         spec = executor.registry.schedules.get(name)
         if spec is None:
             del self._slots[name]
             return
+        if slot is None:
+            self._declare(spec)
+            return
         now = executor.clock.now()
         slot = slot.astimezone(timezone.utc)
-        verdict = executor.database.one(
+        identity = executor.identity
+        fire = partial(
+            executor.database.one,
             calls.fire_schedule,
-            **executor.owner,
+            **identity.owner,
             application=executor.application,
             schedule_name=name,
             slot=slot,
@@ -131,6 +142,11 @@ class Scheduler:
             inputs=executor.codec.encode_call((slot, max(slot, now)), {}),
             max_recovery_attempts=spec.workflow.max_recovery_attempts,
         )
+        try:
+            verdict = fire()
+        except ExecutorFenced:
+            executor.on_fenced(identity)
+            raise
         executor.clock.set(verdict.server_time)
         self._slots[name] = (verdict.next_at, time.monotonic() + verdict.seconds_until)
         if verdict.verdict == "fired":

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .executor import Executor, Identity
 
 MAX_PRIORITY = 2**31 - 1
+_LONGEST_SECONDS = 100 * 366 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,23 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parent:
+class Parent:
+    """The workflow that starts another one, and the step of it that does."""
+
     run: Run
     step_id: int
+
+
+def draw_parent(spec: WorkflowSpec) -> Parent | None:
+    """The workflow this code is part of, with the number of its next step; None outside of workflows."""
+    frame = current_frame.get()
+    if frame is None:
+        return None
+    if frame.step is not None:
+        raise DBOSException(
+            f"workflow {spec.name} cannot be started from within a step: start it from the workflow"
+        )
+    return Parent(frame.run, frame.run.draw_step_id())
 
 
 def token() -> int:
@@ -62,7 +77,12 @@ def time_ordered_id() -> str:
 
 
 async def start(
-    io: Io, executor: Executor, spec: WorkflowSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
+    io: Io,
+    executor: Executor,
+    spec: WorkflowSpec,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    parent: Parent | None,
 ) -> Started:
     """Start a workflow that this executor runs itself."""
     settings = current_settings.get()
@@ -70,7 +90,7 @@ async def start(
         raise DBOSException(
             f"{', '.join(settings.enqueue_only)} can only be used with a queue: enqueue {spec.name}, do not start it"
         )
-    return await _Start(io, executor, spec, settings, None).make(args, kwargs)
+    return await _Start(io, executor, spec, settings, None, parent).make(args, kwargs)
 
 
 async def enqueue(
@@ -79,7 +99,7 @@ async def enqueue(
     """Put a workflow on a queue, for any executor that serves it."""
     settings = current_settings.get()
     _check_enqueue(queue, settings)
-    return await _Start(io, executor, spec, settings, queue).make(args, kwargs)
+    return await _Start(io, executor, spec, settings, queue, draw_parent(spec)).make(args, kwargs)
 
 
 def _check_enqueue(queue: QueueSpec, settings: Settings) -> None:
@@ -99,39 +119,36 @@ def _check_enqueue(queue: QueueSpec, settings: Settings) -> None:
 
 class _Start:
     def __init__(
-        self, io: Io, executor: Executor, spec: WorkflowSpec, settings: Settings, queue: QueueSpec | None
+        self,
+        io: Io,
+        executor: Executor,
+        spec: WorkflowSpec,
+        settings: Settings,
+        queue: QueueSpec | None,
+        parent: Parent | None,
     ) -> None:
         self.io = io
         self.executor = executor
         self.spec = spec
         self.settings = settings
         self.queue = queue
+        self.parent = parent
 
     async def make(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Started:
-        parent = self._parent()
+        parent = self.parent
         recorded = None if parent is None else parent.run.recorded(parent.step_id, self.spec.name)
         if recorded is not None and recorded.child_id is not None:
             self._take_id_request()
             return Started(recorded.child_id)
-        workflow_id = self._workflow_id(parent)
+        workflow_id = self._workflow_id()
         inputs = self.executor.codec.encode_call(args, kwargs)
         check_size(f"the arguments of workflow {self.spec.name}", inputs)
-        arguments = {**self._header(workflow_id, inputs), **self._time_limits(parent), **self._parentage(parent)}
+        arguments = {**self._header(workflow_id, inputs), **self._time_limits(), **self._parentage()}
         if self.queue is None:
-            return await self._start(parent, workflow_id, arguments)
-        return await self._enqueue(self.queue, parent, workflow_id, arguments)
+            return await self._start(workflow_id, arguments)
+        return await self._enqueue(self.queue, workflow_id, arguments)
 
     # -- what is asked for -------------------------------------------------------------------------
-
-    def _parent(self) -> _Parent | None:
-        frame = current_frame.get()
-        if frame is None:
-            return None
-        if frame.step is not None:
-            raise DBOSException(
-                f"workflow {self.spec.name} cannot be started from within a step: start it from the workflow"
-            )
-        return _Parent(frame.run, frame.run.draw_step_id())
 
     def _take_id_request(self) -> str | None:
         request = self.settings.id_request
@@ -146,10 +163,11 @@ class _Start:
         request.is_taken = True
         return request.workflow_id
 
-    def _workflow_id(self, parent: _Parent | None) -> str:
+    def _workflow_id(self) -> str:
         asked = self._take_id_request()
         if asked is not None:
             return asked
+        parent = self.parent
         return time_ordered_id() if parent is None else f"{parent.run.workflow_id}-{parent.step_id}"
 
     def _header(self, workflow_id: str, inputs: bytes) -> dict[str, Any]:
@@ -161,7 +179,8 @@ class _Start:
             "class_name": self.spec.class_name,
             "config_name": None,
             "application": self.executor.application,
-            "app_version": settings.app_version or self.executor.app_version,
+            # What runs here runs this version; only what is put on a queue may be left to another one.
+            "app_version": (self.queue and settings.app_version) or self.executor.app_version,
             "inputs": inputs,
             "max_recovery_attempts": self.spec.max_recovery_attempts,
             "attributes": None if settings.attributes is None else Jsonb(settings.attributes),
@@ -170,7 +189,7 @@ class _Start:
             "authenticated_roles": settings.authenticated_roles,
         }
 
-    def _time_limits(self, parent: _Parent | None) -> dict[str, Any]:
+    def _time_limits(self) -> dict[str, Any]:
         """An own timeout counts from the start (of a queued workflow: from its claim); without one, the parent's
         deadline holds.
         """
@@ -178,28 +197,31 @@ class _Start:
         deadline: datetime | None = None
         if isinstance(timeout, Unset):
             timeout = None
-            deadline = None if parent is None else parent.run.deadline
+            deadline = None if self.parent is None else self.parent.run.deadline
         return {"timeout": None if timeout is None else timedelta(seconds=timeout), "deadline": deadline}
 
-    def _parentage(self, parent: _Parent | None) -> dict[str, Any]:
+    def _parentage(self) -> dict[str, Any]:
+        parent = self.parent
         if parent is None:
             return {"parent_id": None, "parent_fence": None, "parent_step_id": None}
         return {"parent_id": parent.run.workflow_id, "parent_fence": parent.run.fence, "parent_step_id": parent.step_id}
 
     # -- asking ------------------------------------------------------------------------------------
 
-    async def _start(self, parent: _Parent | None, workflow_id: str, arguments: dict[str, Any]) -> Started:
+    async def _start(self, workflow_id: str, arguments: dict[str, Any]) -> Started:
+        parent = self.parent
         fence = token()
 
         def ask() -> tuple[Identity, StartVerdict]:
             # Read here: a repeat after a fence is made under the new incarnation. A child is started by its
             # parent's, which it must not outlive.
             identity = self.executor.identity if parent is None else parent.run.identity
-            owner = {"executor_id": identity.executor_id, "nonce": identity.nonce}
-            return identity, self.executor.database.one(calls.start_workflow, **owner, fence=fence, **arguments)
+            return identity, self.executor.database.one(
+                calls.start_workflow, **identity.owner, fence=fence, **arguments
+            )
 
-        identity, verdict = await self._call(parent, ask)
-        self._heed(parent, verdict, workflow_id)
+        identity, verdict = await self._call(ask)
+        self._heed(verdict, workflow_id)
         if verdict.verdict != "yours" or verdict.fence is None:
             return Started(workflow_id)
         run = Run(
@@ -214,18 +236,15 @@ class _Start:
                 arguments["assumed_role"],
                 arguments["authenticated_roles"],
             ),
+            identity=identity,
         )
-        run.identity = identity
         self.executor.runs.add(run)
         return Started(workflow_id, run)
 
-    async def _enqueue(
-        self, queue: QueueSpec, parent: _Parent | None, workflow_id: str, arguments: dict[str, Any]
-    ) -> Started:
-        settings = self.settings
+    async def _enqueue(self, queue: QueueSpec, workflow_id: str, arguments: dict[str, Any]) -> Started:
+        settings, parent = self.settings, self.parent
         delay = settings.delay_seconds
         verdict = await self._call(
-            parent,
             lambda: self.executor.database.one(
                 calls.enqueue_workflow,
                 **(self.executor.owner if parent is None else parent.run.owner),
@@ -242,7 +261,7 @@ class _Start:
             if settings.return_existing and verdict.holder_id:
                 return Started(verdict.holder_id)
             raise DBOSQueueDeduplicatedError(workflow_id, queue.name, settings.deduplication_id or "")
-        self._heed(parent, verdict, workflow_id)
+        self._heed(verdict, workflow_id)
         if verdict.verdict == "exists" and verdict.existing_queue not in (None, queue.name):
             logger.warning(
                 "Workflow %s is already on queue %s; it is not moved to %s",
@@ -254,10 +273,12 @@ class _Start:
             self.executor.dispatcher.wake(queue.name)
         return Started(workflow_id)
 
-    async def _call(self, parent: _Parent | None, call: Callable[[], Any]) -> Any:
+    async def _call(self, call: Callable[[], Any]) -> Any:
+        parent = self.parent
         return await (self.executor.call(self.io, call) if parent is None else parent.run.call(self.io, call))
 
-    def _heed(self, parent: _Parent | None, verdict: Any, workflow_id: str) -> None:
+    def _heed(self, verdict: Any, workflow_id: str) -> None:
+        parent = self.parent
         if parent is not None:
             parent.run.heed(verdict.verdict)
             if verdict.verdict == "unexpected_step":
@@ -278,7 +299,17 @@ class _Start:
 def check_workflow_id(workflow_id: str) -> str:
     if not isinstance(workflow_id, str) or not workflow_id.strip():
         raise DBOSException(f"a workflow id must be a non-empty string, not {workflow_id!r}")
+    if "\0" in workflow_id or not _is_utf8(workflow_id):
+        raise DBOSException(f"a workflow id must be text that Postgres can store, not {workflow_id!r}")
     return workflow_id
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_seconds(name: str, value: float | None, *, allow_zero: bool = False) -> float | None:
@@ -287,6 +318,8 @@ def check_seconds(name: str, value: float | None, *, allow_zero: bool = False) -
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or value < 0 or (value == 0 and not allow_zero):
         raise DBOSException(f"{name} must be a positive number of seconds, not {value!r}")
+    if value > _LONGEST_SECONDS:
+        raise DBOSException(f"{name} must be at most a hundred years, not {value!r} seconds")
     return float(value)
 
 

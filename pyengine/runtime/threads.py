@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -18,39 +19,72 @@ _IDLE_SECONDS = 30.0
 
 
 class DaemonThreads:
-    """Runs calls on daemon threads: as many as are needed at a time, at most `limit` (None: no limit)."""
+    """Runs calls on daemon threads: as many as are needed at a time, at most `limit` (None: no limit).
+
+    One that waits for another call (`lent`) does not count: else calls that wait for calls would wait for ever.
+    """
 
     def __init__(self, name: str, limit: int | None = None) -> None:
         self._name = name
         self._limit = limit
+        self._mine = threading.local()
         self._ready = threading.Condition(threading.Lock())
         self._queue: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._idle = 0
         self._threads = 0
+        self._lent = 0
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
         with self._ready:
             self._queue.append((future, call))
-            if len(self._queue) <= self._idle:
-                self._ready.notify()
-            elif self._limit is None or self._threads < self._limit:
-                self._threads += 1
-                threading.Thread(target=self._work, name=f"{self._name}-{self._threads}", daemon=True).start()
+            try:
+                self._provide()
+            except BaseException:
+                self._queue.remove((future, call))
+                raise
         return future
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Around a wait: on a thread of ours, another may work meanwhile."""
+        if not getattr(self._mine, "is_worker", False):
+            yield
+            return
+        with self._ready:
+            self._lent += 1
+            if self._queue:
+                self._provide()
+        try:
+            yield
+        finally:
+            with self._ready:
+                self._lent -= 1
+
+    def _provide(self) -> None:
+        """See that there is a thread for what is queued."""
+        if len(self._queue) <= self._idle:
+            self._ready.notify()
+        elif self._limit is None or self._threads - self._lent < self._limit:
+            threading.Thread(target=self._work, name=f"{self._name}-{self._threads + 1}", daemon=True).start()
+            self._threads += 1
+
+    def _is_one_too_many(self) -> bool:
+        return self._limit is not None and self._threads - self._lent > self._limit
 
     def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
         with self._ready:
-            if not self._queue:
+            if not self._queue and not self._is_one_too_many():
                 self._idle += 1
                 self._ready.wait_for(lambda: self._queue, timeout=_IDLE_SECONDS)
                 self._idle -= 1
-            if self._queue:
+            if self._queue and not self._is_one_too_many():
                 return self._queue.popleft()
             self._threads -= 1
             return None
 
     def _work(self) -> None:
+        self._mine.is_worker = True
         while (item := self._next()) is not None:
             future, call = item
             if not future.set_running_or_notify_cancel():

@@ -6,6 +6,7 @@ process does.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from functools import partial
@@ -15,28 +16,31 @@ import psycopg
 
 from ..db import calls
 from ..db.database import Session
-from ..db.retry import Backoff, OutageLog
+from ..db.retry import Backoff
 from ..db.rows import Tick
-from ..errors import DBOSWorkflowCancelledError, ExecutorFenced, ExecutorStopping
+from ..db.sqlstate import is_connection_loss, is_race
+from ..errors import DBOSProtocolNotServedError, DBOSWorkflowCancelledError, ExecutorFenced, ExecutorStopping
 from ..logs import logger
 from .housekeeping import keep_house
 from .registry import INTERNAL_QUEUE
 
 if TYPE_CHECKING:
-    from .executor import Executor
+    from .executor import Executor, Identity
 
 TICK_SECONDS = 1.0
+_REASONS = {"cancelled": "The workflow was cancelled", "deadline": "The workflow ran into its timeout"}
 
 
 class Ticker:
     def __init__(self, executor: Executor, ttl_seconds: float) -> None:
         self._executor = executor
         self._beat_seconds = ttl_seconds / 3
+        self._tick_seconds = min(TICK_SECONDS, self._beat_seconds)
         self._last_beat = 0.0
         self._session: Session | None = None
+        self._holder: Identity | None = None
         self._woken = threading.Event()
         self._stopped = threading.Event()
-        self._outage = OutageLog()
         self._thread = threading.Thread(target=self._loop, name="pyengine-ticker", daemon=True)
 
     def start(self) -> None:
@@ -56,52 +60,65 @@ class Ticker:
     def _loop(self) -> None:
         backoff = Backoff(first=0.05, ceiling=1.0)
         while not self._stopped.is_set():
-            delay = TICK_SECONDS
+            delay = self._tick_seconds
             try:
                 self.tick()
                 backoff.reset()
-                self._outage.found()
-            except ExecutorStopping:
+                self._executor.database.outage.found()
+            except (ExecutorStopping, DBOSProtocolNotServedError):
+                self._close()
                 return
             except ExecutorFenced:
                 self._close()
                 delay = backoff.next()
             except psycopg.Error as error:
-                self._outage.lost(error)
-                self._close()
-                self._executor.database.revive()
-                delay = backoff.next()
+                delay = self._failed(error, backoff)
             except Exception:
                 logger.exception("A tick failed; the next one follows")
             self._woken.wait(delay)
             self._woken.clear()
 
+    def _failed(self, error: psycopg.Error, backoff: Backoff) -> float:
+        if not is_connection_loss(error):
+            # A race, or a right that is missing: no reason to let go of the liveness lock.
+            logger.log(logging.DEBUG if is_race(error) else logging.ERROR, "A tick failed: %s", error)
+            return self._tick_seconds
+        # A connection that broke is replaced at once; one that cannot be made is an outage.
+        if self._session is None or backoff.current > 0:
+            self._executor.database.outage.lost(error)
+            self._executor.database.revive()
+        self._close()
+        return backoff.next()
+
     def tick(self) -> None:
         """One round, bounded: register anew if fenced, beat if due, act on the answer, keep house."""
         executor = self._executor
         executor.ensure_registered()
-        session = self._connect()
-        now = time.monotonic()
-        is_beat = now - self._last_beat >= self._beat_seconds
         identity = executor.identity
         try:
+            session = self._connect(identity)
+            now = time.monotonic()
+            is_beat = now - self._last_beat >= self._beat_seconds
             tick = session.one(
                 calls.tick,
-                **executor.owner,
+                **identity.owner,
                 held_fences=executor.runs.fences() if is_beat else None,
                 queues=executor.served_queues(),
                 accepts_unversioned=executor.accepts_unversioned,
             )
             if is_beat:
                 self._last_beat = now
-            self._heed(tick)
+                if not tick.holds_liveness:
+                    # A former connection of ours may have held it still.
+                    session.one(calls.hold_liveness, **identity.owner)
+            self._heed(tick, identity)
             if keep_house(session, executor):
                 executor.dispatcher.wake(INTERNAL_QUEUE, *executor.served_queues())
         except ExecutorFenced:
             executor.on_fenced(identity)
             raise
 
-    def _heed(self, tick: Tick) -> None:
+    def _heed(self, tick: Tick, identity: Identity) -> None:
         executor = self._executor
         executor.clock.set(tick.server_time)
         executor.accepts_unversioned = tick.accepts_unversioned
@@ -113,26 +130,31 @@ class Ticker:
         for workflow_id, fence, reason in lost:
             run = executor.runs.get(workflow_id, fence)
             if run is not None:
-                run.interrupt(partial(DBOSWorkflowCancelledError, reason, workflow_id))
+                run.interrupt(partial(DBOSWorkflowCancelledError, _REASONS.get(reason, reason), workflow_id))
         if tick.unheld_fences:
-            self._adopt(tick.unheld_fences)
+            self._adopt(tick.unheld_fences, identity)
         if tick.ready_queues:
             executor.dispatcher.hint(*tick.ready_queues)
 
-    def _adopt(self, fences: list[int]) -> None:
-        """Claims whose reply never arrived, and runs that user code broke off: they are ours, so they are run."""
-        for claim in self._executor.database.all(calls.load_claims, **self._executor.owner, fences=fences):
-            self._executor.run_claim(claim._replace(replay=True))
+    def _adopt(self, fences: list[int], identity: Identity) -> None:
+        """Claims whose reply never arrived, and runs that were broken off: they are ours, so they are run."""
+        executor = self._executor
+        running = executor.runs.take_up(fences)
+        for claim in executor.database.all(calls.load_claims, **identity.owner, fences=fences):
+            if (claim.workflow_id, claim.fence) not in running:
+                executor.run_claim(claim._replace(replay=True), identity)
 
-    def _connect(self) -> Session:
-        if self._session is None or self._session.connection.closed:
+    def _connect(self, identity: Identity) -> Session:
+        if self._session is None or self._session.connection.closed or self._holder != identity:
+            # Registered anew, too: the former incarnation must not look alive.
+            self._close()
             session = Session(self._executor.database.url, self._executor.database.schema)
             try:
-                session.one(calls.hold_liveness, **self._executor.owner)
+                session.one(calls.hold_liveness, **identity.owner)
             except BaseException:
                 session.close()
                 raise
-            self._session = session
+            self._session, self._holder = session, identity
             self._last_beat = 0.0
         return self._session
 

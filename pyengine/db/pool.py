@@ -1,0 +1,87 @@
+"""A few connections, each lent for one call.
+
+Not psycopg_pool: it connects on threads of its own, so a caller learns of an outage only by waiting, and its pauses
+between tries outlast the outage. Here whoever needs a connection makes it and sees the error.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from .connection import Connection
+
+
+class PoolClosed(Exception):
+    """The pool lends nothing any more."""
+
+
+class Pool:
+    """Lends the connection that came back last, so that a quiet process uses one and the others stay idle."""
+
+    def __init__(self, connect: Callable[[], Connection], size: int) -> None:
+        self._connect = connect
+        self._size = size
+        self._changed = threading.Condition(threading.Lock())
+        self._idle: list[Connection] = []
+        self._open = 0
+        self._is_closed = False
+
+    def take(self) -> Connection:
+        """Raises psycopg.OperationalError when a new connection is needed and cannot be made."""
+        with self._changed:
+            while not self._is_closed and not self._idle and self._open >= self._size:
+                self._changed.wait()
+            if self._is_closed:
+                raise PoolClosed
+            if self._idle:
+                return self._idle.pop()
+            self._open += 1
+        try:
+            return self._connect()
+        except BaseException:
+            self._left()
+            raise
+
+    def give(self, connection: Connection) -> None:
+        """Take a connection back; one that is broken, or inside a transaction, is closed instead."""
+        is_usable = not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
+        if is_usable:
+            with self._changed:
+                if not self._is_closed:
+                    self._idle.append(connection)
+                    self._changed.notify()
+                    return
+        _close(connection)
+        self._left()
+
+    def forget_idle(self) -> None:
+        """One connection broke: the others have probably gone with the same server."""
+        with self._changed:
+            idle, self._idle = self._idle, []
+            self._open -= len(idle)
+            self._changed.notify(len(idle))
+        for connection in idle:
+            _close(connection)
+
+    def close(self) -> None:
+        """Lend nothing more. What is lent is closed when it comes back."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self.forget_idle()
+
+    def _left(self) -> None:
+        with self._changed:
+            self._open -= 1
+            self._changed.notify()
+
+
+def _close(connection: Connection) -> None:
+    try:
+        connection.close()
+    except psycopg.Error:
+        return
