@@ -87,7 +87,7 @@ def test_beat_on_another_backend_clears_liveness(
 
 
 def test_plans_never_read_whole_tables(executor: Executor) -> None:
-    """A session warmed on an empty database keeps its plans; and a forbidden scan without an alternative is compiled."""
+    """A session warmed on an empty database keeps its plans, and a forbidden scan that must be is compiled."""
     executor.start("warm", fence=4)
     executor.connection.autocommit = False
     executor.start("w", fence=5)
