@@ -1,0 +1,4 @@
+@DBOS.step()
+def dbos_step(n: int):
+    time.sleep(n)
+    print(f"Step {n} completed!")
