@@ -140,6 +140,9 @@ class _Start:
         if recorded is not None and recorded.child_id is not None:
             self._take_id_request()
             return Started(recorded.child_id)
+        if recorded is not None and recorded.error is not None:
+            self._take_id_request()
+            raise self.executor.codec.decode_error(recorded.error)
         workflow_id = self._workflow_id()
         inputs = self.executor.codec.encode_call(args, kwargs)
         check_size(f"the arguments of workflow {self.spec.name}", inputs)
@@ -258,9 +261,7 @@ class _Start:
             ),
         )
         if verdict.verdict == "deduplicated":
-            if settings.return_existing and verdict.holder_id:
-                return Started(verdict.holder_id)
-            raise DBOSQueueDeduplicatedError(workflow_id, queue.name, settings.deduplication_id or "")
+            return await self._deduplicated(queue, workflow_id, verdict.holder_id)
         self._heed(verdict, workflow_id)
         if verdict.verdict == "exists" and verdict.existing_queue not in (None, queue.name):
             logger.warning(
@@ -272,6 +273,18 @@ class _Start:
         if delay is None:
             self.executor.dispatcher.wake(queue.name)
         return Started(workflow_id)
+
+    async def _deduplicated(self, queue: QueueSpec, workflow_id: str, holder_id: str) -> Started:
+        """In a workflow a checkpoint, like the start of a child: a replay must not find the key free meanwhile."""
+        parent, codec = self.parent, self.executor.codec
+        if self.settings.return_existing:
+            if parent is not None:
+                await parent.run.record(self.io, parent.step_id, self.spec.name, child_id=holder_id)
+            return Started(holder_id)
+        error = DBOSQueueDeduplicatedError(workflow_id, queue.name, self.settings.deduplication_id or "")
+        if parent is not None:
+            await parent.run.record(self.io, parent.step_id, self.spec.name, error=codec.encode_error(error))
+        raise error
 
     async def _call(self, call: Callable[[], Any]) -> Any:
         parent = self.parent
@@ -299,12 +312,12 @@ class _Start:
 def check_workflow_id(workflow_id: str) -> str:
     if not isinstance(workflow_id, str) or not workflow_id.strip():
         raise DBOSException(f"a workflow id must be a non-empty string, not {workflow_id!r}")
-    if "\0" in workflow_id or not _is_utf8(workflow_id):
+    if "\0" in workflow_id or not is_utf8(workflow_id):
         raise DBOSException(f"a workflow id must be text that Postgres can store, not {workflow_id!r}")
     return workflow_id
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
