@@ -59,7 +59,8 @@ begin
       ('client, reader', array[
         'schema_version', 'oldest_protocol', '_now', '_advisory_key', '_server_identity',
         'get_workflows', 'list_workflows', 'list_steps', 'read_outcomes', 'get_inputs', 'load_checkpoints',
-        'stranded_versions', 'doctor'
+        'stranded_versions', '_stranded',
+        'doctor', '_doctor_limits', '_doctor_owners', '_doctor_rows', '_doctor_waiting'
       ])
     ),
     tables (kind, privileges, names) as (values
