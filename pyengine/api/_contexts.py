@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextvars import Token
 from dataclasses import replace
 from types import TracebackType
@@ -10,7 +11,10 @@ from typing import Any, Literal
 
 from ..errors import DBOSException
 from ..runtime.context import UNSET, Settings, Unset, WorkflowIDRequest, current_settings
-from ..runtime.starts import check_priority, check_seconds, check_workflow_id
+from ..runtime.starts import check_priority, check_seconds, check_workflow_id, is_utf8
+
+# NUL as JSON text. After a backslash it is an escaped backslash and four digits.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class _SettingsBlock:
@@ -78,12 +82,16 @@ class SetWorkflowAttributes(_SettingsBlock):
     def __init__(self, attributes: dict[str, Any] | None) -> None:
         super().__init__()
         if attributes is not None:
-            try:
-                json.dumps(attributes, allow_nan=False)
-            except (TypeError, ValueError) as error:
-                raise DBOSException(f"workflow attributes must be a dict that JSON can hold: {error}") from error
             if not isinstance(attributes, dict):
                 raise DBOSException(f"workflow attributes must be a dict, not {type(attributes).__name__}")
+            try:
+                text = json.dumps(attributes, allow_nan=False, ensure_ascii=False)
+            except (TypeError, ValueError) as error:
+                raise DBOSException(f"workflow attributes must be a dict that JSON can hold: {error}") from error
+            if _NUL.search(text) or not is_utf8(text):
+                raise DBOSException(
+                    "workflow attributes must be text that Postgres can store: no NUL and no lone surrogates"
+                )
         self._attributes = attributes
 
     def _changed(self, settings: Settings) -> Settings:

@@ -144,6 +144,7 @@ class DBOS(Management):
 
     def _forget_executor(self) -> None:
         """In a forked child: the parent's executor is not ours. It may launch one of its own."""
+        self._lock = threading.RLock()
         self.executor = None
         self._release = _nothing
 
@@ -187,7 +188,7 @@ class DBOS(Management):
     async def _start(cls, io: Io, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         spec = _decorators.workflow_spec(func, "DBOS.start_workflow")
         engine = executor(f"workflow {spec.name}")
-        started = await starts.start(io, engine, spec, args, kwargs)
+        started = await starts.start(io, engine, spec, args, kwargs, starts.draw_parent(spec))
         if started.run is not None:
             engine.spawn(started.run, args, kwargs)
         return started.workflow_id
@@ -248,6 +249,7 @@ def _nothing() -> None:
 
 
 def _after_fork_in_child() -> None:
+    REGISTRY.forget_listeners()
     if STATE.instance is not None:
         STATE.instance._forget_executor()
 

@@ -37,7 +37,7 @@ class WorkflowHandle(_Handle[R_co]):
         when it was set aside. In a workflow the result is a step. `polling_interval_sec` is checked and otherwise
         not needed: one poll serves all waiters.
         """
-        refuse_in_event_loop("get_result")
+        refuse_in_event_loop("WorkflowHandle.get_result", "DBOS.get_result_async(handle.workflow_id)")
         operations.check_polling_interval(polling_interval_sec)
         return cast(R_co, run_blocking(operations.get_result(BLOCKING, executor("get_result"), self._workflow_id)))
 

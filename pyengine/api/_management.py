@@ -15,7 +15,7 @@ class Management:
     @classmethod
     def sleep(cls, seconds: float) -> None:
         """Sleep durably in a workflow: a workflow recovered meanwhile sleeps only what is left."""
-        refuse_in_event_loop("DBOS.sleep")
+        refuse_in_event_loop("DBOS.sleep", "DBOS.sleep_async(...)")
         run_blocking(operations.sleep(BLOCKING, executor("DBOS.sleep"), seconds))
 
     @classmethod
@@ -28,7 +28,7 @@ class Management:
         """Wait for a workflow's end: its result, or its exception raised as itself. An id that nobody started is
         waited for, too.
         """
-        refuse_in_event_loop("DBOS.get_result")
+        refuse_in_event_loop("DBOS.get_result", "DBOS.get_result_async(...)")
         return run_blocking(operations.get_result(BLOCKING, executor("DBOS.get_result"), workflow_id))
 
     @classmethod

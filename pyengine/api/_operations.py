@@ -32,14 +32,18 @@ class Place(Protocol):
     @property
     def codec(self) -> Codec: ...
 
+    @property
+    def application(self) -> str: ...
+
 
 async def sleep(io: Io, executor: Executor, seconds: float) -> None:
     """Durable: the instant of waking is recorded first, so that a recovered workflow sleeps only what is left."""
     run = recording_run()
     if run is None:
         raise DBOSException("DBOS.sleep() can only be called from within a workflow, outside of its steps")
-    if not isinstance(seconds, int | float) or seconds != seconds:
-        raise DBOSException(f"DBOS.sleep() takes a number of seconds, not {seconds!r}")
+    if isinstance(seconds, int | float) and seconds <= 0:
+        seconds = 0.0
+    check_seconds("DBOS.sleep()", seconds, allow_zero=True)
     step_id = run.draw_step_id()
     run.recorded(step_id, "DBOS.sleep")
     if seconds <= 0:
@@ -72,6 +76,8 @@ async def require_status(io: Io, place: Place, workflow_id: str) -> WorkflowStat
 
 async def list_workflows(io: Io, place: Place, **filters: Any) -> list[WorkflowStatus]:
     arguments = _filters(**filters)
+    if arguments["applications"] is None:
+        arguments["applications"] = [place.application]
 
     async def fetch() -> list[WorkflowStatus]:
         rows = await io.database(lambda: place.database.all(calls.list_workflows, **arguments))
@@ -179,6 +185,8 @@ async def cancel(io: Io, place: Place, workflow_ids: list[str]) -> None:
     async def change() -> None:
         for workflow_id in workflow_ids:
             await io.database(partial(place.database.one, calls.cancel_workflow, workflow_id=workflow_id))
+        if isinstance(place, Executor):
+            place.ticker.wake()  # what of them runs here is told by the tick
 
     await recorded_call(io, "DBOS.cancelWorkflow", change)
 

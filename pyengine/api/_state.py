@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import DBOSException
+from ..runtime.context import current_run
 
 if TYPE_CHECKING:
     from ..runtime.executor import Executor
@@ -19,12 +20,16 @@ STATE = _State()
 
 
 def executor(what: str) -> Executor:
-    """The running executor; a clear error when there is none yet."""
+    """The executor of the current workflow, else the one that was launched; a clear error when there is none."""
+    run = current_run()
+    if run is not None and run.executor.is_of_this_process:
+        # Also while the engine shuts down: a workflow that is being waited for goes on as if nothing were.
+        return run.executor
     instance = STATE.instance
     if instance is None:
         raise DBOSException(
             f"{what} was invoked before DBOS was initialized: create DBOS() and call DBOS.launch() first"
         )
     if instance.executor is None:
-        raise DBOSException(f"{what} was invoked before DBOS was launched: call DBOS.launch() first")
+        raise DBOSException(f"{what} was invoked before DBOS was launched in this process: call DBOS.launch() first")
     return instance.executor

@@ -26,8 +26,8 @@ def keep_house(session: Session, executor: Executor) -> bool:
             moved = take_over(session, duty.subject) > 0 or moved
         elif duty.duty == "release_delayed":
             moved = session.one(calls.release_delayed, limit=_SWEEP) > 0 or moved
-        elif duty.duty == "expire_deadlines":
-            session.one(calls.expire_deadlines, limit=_SWEEP)
+        elif duty.duty == "expire_deadlines" and session.one(calls.expire_deadlines, limit=_SWEEP):
+            executor.ticker.wake()  # some may run here: the next tick tells them
     return moved
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
+from .context import current_run
 from .threads import DaemonThreads
 
 T = TypeVar("T")
@@ -100,12 +101,15 @@ def run_blocking(core: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a blocking call suspended: async user code was called through the sync API")
 
 
-def refuse_in_event_loop(name: str) -> None:
+def refuse_in_event_loop(name: str, instead: str) -> None:
     """A sync call that waits would stop every coroutine of the loop it is made on, perhaps the very one it waits
-    for.
+    for. A sync workflow that was called there stops the loop anyway.
     """
+    run = current_run()
+    if run is not None and not run.spec.is_async:
+        return
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise RuntimeError(f"{name}() was called while an event loop is running. Use await {name}_async(...) instead")
+    raise RuntimeError(f"{name}() was called while an event loop is running. Use await {instead} instead")

@@ -11,6 +11,8 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any
 
+from ..logs import logger
+
 
 class WorkflowLoop:
     def __init__(self) -> None:
@@ -29,7 +31,7 @@ class WorkflowLoop:
         with self._lock:
             if self._own is None:
                 self._own = asyncio.new_event_loop()
-                threading.Thread(target=self._own.run_forever, name="pyengine-workflows", daemon=True).start()
+                threading.Thread(target=_serve, args=(self._own,), name="pyengine-workflows", daemon=True).start()
             return self._own
 
     def stop(self) -> None:
@@ -38,6 +40,17 @@ class WorkflowLoop:
             loop, self._own = self._own, None
         if loop is not None:
             loop.call_soon_threadsafe(_wind_up, loop)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException as error:  # asyncio lets a task's SystemExit out: the others must not stop with it
+            logger.warning("A task of an async workflow raised %s", type(error).__name__)
+        else:
+            loop.close()
+            return
 
 
 def _wind_up(loop: asyncio.AbstractEventLoop) -> None:

@@ -113,6 +113,11 @@ class Registry:
             self.schedules[spec.name] = spec
         self._tell(spec)
 
+    def forget_listeners(self) -> None:
+        """In a forked child: whoever listens, or holds the lock, is a thread of the parent."""
+        self._lock = threading.Lock()
+        self.listeners.clear()
+
     def _tell(self, spec: QueueSpec | ScheduleSpec) -> None:
         for listener in list(self.listeners):
             listener(spec)

@@ -58,9 +58,7 @@ def draw_parent(spec: WorkflowSpec) -> Parent | None:
     if frame is None:
         return None
     if frame.step is not None:
-        raise DBOSException(
-            f"workflow {spec.name} cannot be started from within a step: start it from the workflow"
-        )
+        raise DBOSException(f"workflow {spec.name} cannot be started from within a step: start it from the workflow")
     return Parent(frame.run, frame.run.draw_step_id())
 
 

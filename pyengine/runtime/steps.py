@@ -50,7 +50,7 @@ async def recorded_call(io: Io, name: str, call: Callable[[], Awaitable[T]]) -> 
         return await call()
     step_id = run.draw_step_id()
     recorded = run.recorded(step_id, name)
-    if recorded is not None:
+    if recorded is not None and recorded.name is not None:
         return replay(run, recorded)  # type: ignore[no-any-return]
     return await record_outcome(io, run, step_id, name, call)
 
