@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -36,7 +36,7 @@ class Explained:
 
 
 @pytest.fixture
-def warmed(executor: Executor) -> Iterator[Executor]:
+def warmed(executor: Executor) -> Executor:
     """Has claimed from all kinds of queues when they were all but empty; statistics stay as they were then."""
     connection = executor.connection
     for table in ("workflows", "in_flight", "lanes", "queue_starts"):
@@ -44,7 +44,7 @@ def warmed(executor: Executor) -> Iterator[Executor]:
     put_queue(connection, "limited", concurrency=1000, worker_concurrency=1000, rate_limit=1000, rate_period="1 hour")
     put_queue(connection, "parts", is_partitioned=True)
     put_queue(connection, "limited parts", partition_concurrency=10, partition_rate_limit=9, partition_rate_period="1h")
-    yield executor
+    return executor
 
 
 def warm_up(executor: Executor) -> None:

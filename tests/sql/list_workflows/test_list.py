@@ -87,9 +87,7 @@ def test_times_tell_the_states_a_workflow_went_through(executor: Executor, clock
     assert (found["recovery_attempts"], found["executor_id"], found["application_name"]) == (1, "local", "app")
 
 
-def test_a_cancelled_one_is_found_by_its_status(
-    executor: Executor, session_factory: Callable[..., Connection]
-) -> None:
+def test_a_cancelled_one_is_found_by_its_status(executor: Executor, session_factory: Callable[..., Connection]) -> None:
     enqueue(executor.connection, "w")
     cancel(executor.connection, "w")
 
