@@ -41,8 +41,8 @@ def test_a_script_keeps_keyboard_interrupt(processes: Processes) -> None:
         processes,
         """
 print("installed", install_interrupt_hook(interrupted))
-print("ready")
 try:
+    print("ready")
     time.sleep(20)
 except KeyboardInterrupt:
     print("keyboard interrupt")
