@@ -8,5 +8,7 @@ pytest_plugins = [
     "plugins.sessions",
     "plugins.clock",
     "plugins.executors",
+    "plugins.flavours",
     "plugins.processes",
+    "plugins.fleet",
 ]

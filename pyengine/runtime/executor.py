@@ -94,6 +94,7 @@ class Executor:
         self._identity: Identity | None = None
         self._pid = os.getpid()
         self._lock = threading.RLock()
+        self._hand_back_lock = threading.Lock()
         self._is_fenced = False
         self._is_stopping = False
         self._has_handed_back = False
@@ -234,6 +235,7 @@ class Executor:
         if hand_back:
             self.hand_back()
         self.results.stop(_stopping)
+        self.threads.close()
         self.loop.stop()
         self.database.close()
 
@@ -249,18 +251,22 @@ class Executor:
             self._is_stopping = True
         self.dispatcher.stop()
         self.scheduler.stop()
-        self.hand_back()
+        # First: what is handed back may begin elsewhere at once, and should not go on here as well.
         self.interrupt()
+        self.hand_back()
         self.database.interrupt()
 
     def hand_back(self) -> None:
         """Retire, and put what is left back on its queues, so that nobody waits for a lease. Not counted as a
         crash.
         """
-        with self._lock:
-            if self._has_handed_back or self._identity is None or not self.is_of_this_process:
-                return
-            self._has_handed_back = True
+        # Held throughout: whoever comes second must not end the process before the first is done.
+        with self._hand_back_lock:
+            if not self._has_handed_back and self._identity is not None and self.is_of_this_process:
+                self._has_handed_back = True
+                self._hand_back()
+
+    def _hand_back(self) -> None:
         try:
             # A connection of its own: the pool may be busy, and this must not wait for long.
             session = Session(
@@ -276,7 +282,7 @@ class Executor:
             return
         try:
             session.one(calls.retire_executor, **self.owner, reason="retired")
-            take_over(session, self.identity.executor_id)
+            take_over(session, self.identity.executor_id, verb="Handed back")
         except (psycopg.Error, ExecutorFenced) as error:
             logger.warning("Could not hand back unfinished work (%s); it is taken over when the lease ends", error)
         finally:
@@ -340,6 +346,14 @@ class Executor:
         """
         self._spawn(run, partial(execute_in_background, run=run, args=args, kwargs=kwargs), contextvars.copy_context())
 
+    def take_on(self, run: Run) -> bool:
+        """Enter a run; False when it runs already. One that comes while the engine stops is broken off as well."""
+        if not self.runs.add(run):
+            return False
+        if self._is_stopping:
+            run.interrupt(_stopping)
+        return True
+
     def run_claim(self, claim: Claim, identity: Identity) -> None:
         """Run a workflow that this incarnation claimed off a queue."""
         spec = self.registry.workflow(claim.name)
@@ -355,7 +369,7 @@ class Executor:
             identity=identity,
         )
         run.needs_thread = not run.spec.is_async
-        if not self.runs.add(run):
+        if not self.take_on(run):
             return
         core = partial(execute_unknown, run=run) if spec is None else partial(execute_claim, run=run, claim=claim)
         try:

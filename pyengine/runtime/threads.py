@@ -33,6 +33,7 @@ class DaemonThreads:
         self._idle = 0
         self._threads = 0
         self._lent = 0
+        self._is_closed = False
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
@@ -44,6 +45,12 @@ class DaemonThreads:
                 self._queue.remove((future, call))
                 raise
         return future
+
+    def close(self) -> None:
+        """Keep no idle threads any more. What is running, or queued, ends by itself."""
+        with self._ready:
+            self._is_closed = True
+            self._ready.notify_all()
 
     @contextmanager
     def lent(self) -> Iterator[None]:
@@ -74,9 +81,9 @@ class DaemonThreads:
 
     def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
         with self._ready:
-            if not self._queue and not self._is_one_too_many():
+            if not (self._queue or self._is_closed or self._is_one_too_many()):
                 self._idle += 1
-                self._ready.wait_for(lambda: self._queue, timeout=_IDLE_SECONDS)
+                self._ready.wait_for(lambda: self._queue or self._is_closed, timeout=_IDLE_SECONDS)
                 self._idle -= 1
             if self._queue and not self._is_one_too_many():
                 return self._queue.popleft()
