@@ -24,13 +24,9 @@ def has_code(page: Path) -> bool:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if has_code(page)], ids=lambda page: str(page.relative_to(ROOT))
-)
-def test_the_code_of_a_page_runs(page: Path, processes: Processes, port_8000: int) -> None:
-    name = str(page.relative_to(ROOT))
-
-    Page(name, processes.folder / "app", processes).run(page.read_text())
+@pytest.mark.parametrize("page", [page for page in PAGES if has_code(page)], ids=short)
+def test_the_code_of_a_page_runs(page: Path, port_8000: int, processes: Processes) -> None:
+    Page(short(page), processes.folder / "app", processes).run(page.read_text())
 
 
 def test_a_page_is_taken_apart() -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,7 +87,17 @@ class Page:
         self._processes = processes
         self._program = ""
         self._printed: list[str] = []
+        self._commands = folder.parent / "commands"
         folder.mkdir(parents=True, exist_ok=True)
+        self._make_command("pyengine", "-m pyengine")
+        self._make_command("python", "")
+
+    def _make_command(self, name: str, arguments: str) -> None:
+        """A command of this checkout and interpreter, whatever is installed."""
+        self._commands.mkdir(exist_ok=True)
+        script = self._commands / name
+        script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {arguments} "$@"\n')
+        script.chmod(0o755)
 
     def run(self, text: str) -> None:
         for block in blocks(text):
@@ -119,7 +130,7 @@ class Page:
         assert absent is None, f"{where}: {absent!r} was not printed, but:\n" + "\n".join(self._printed)
 
     def _finish(self, where: str, block: Block, *command: str) -> None:
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        path = os.pathsep.join([str(self._commands), str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         program = self._processes.run(*command, folder=self.folder, env={"PATH": path})
         status = self._watch(program, block)
         self._printed = [line.text for line in program.lines]
