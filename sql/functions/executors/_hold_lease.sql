@@ -17,11 +17,7 @@ set search_path = pg_catalog, pg_temp
 as $function$
 begin
   if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
-    raise exception using
-      errcode = 'WF005',
-      message = 'wrong isolation level',
-      detail = format('transaction_isolation=%s', current_setting('transaction_isolation')),
-      hint = 'Call this function in a transaction of isolation level READ COMMITTED.';
+    perform pyengine._refuse_isolation();
   end if;
 
   perform pg_advisory_xact_lock_shared(pyengine._advisory_key('fence', p_executor_id::text));
@@ -33,11 +29,7 @@ begin
     and e.dead_at is null;
 
   if not found then
-    raise exception using
-      errcode = 'WF001',
-      message = 'executor fenced',
-      detail = format('executor_id=%s', p_executor_id),
-      hint = 'This executor was declared dead and its work is handed over. Drop local work and register anew.';
+    perform pyengine._refuse_fenced(p_executor_id);
   end if;
 end;
 $function$;

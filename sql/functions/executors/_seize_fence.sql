@@ -15,11 +15,7 @@ set search_path = pg_catalog, pg_temp
 as $function$
 begin
   if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
-    raise exception using
-      errcode = 'WF005',
-      message = 'wrong isolation level',
-      detail = format('transaction_isolation=%s', current_setting('transaction_isolation')),
-      hint = 'Call this function in a transaction of isolation level READ COMMITTED.';
+    perform pyengine._refuse_isolation();
   end if;
 
   perform set_config('lock_timeout', '200ms', true);

@@ -50,11 +50,7 @@ begin
     if v_is_held then
       perform pg_advisory_unlock(v_key);
     end if;
-    raise exception using
-      errcode = 'WF001',
-      message = 'executor fenced',
-      detail = format('executor_id=%s', p_executor_id),
-      hint = 'This executor was declared dead and its work is handed over. Drop local work and register anew.';
+    perform pyengine._refuse_fenced(p_executor_id);
   end if;
 
   return v_is_held;

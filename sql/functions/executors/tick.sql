@@ -51,11 +51,7 @@ begin
     and e.dead_at is null;
 
   if not found then
-    raise exception using
-      errcode = 'WF001',
-      message = 'executor fenced',
-      detail = format('executor_id=%s', p_executor_id),
-      hint = 'This executor was declared dead and its work is handed over. Drop local work and register anew.';
+    perform pyengine._refuse_fenced(p_executor_id);
   end if;
 
   server_time := pyengine._now();
