@@ -21,6 +21,7 @@ from .io import Io
 from .outcomes import await_outcome, unwrap
 from .registry import WorkflowSpec
 from .run import Run, check_size
+from .slots import read_slot_arguments
 from .starts import Started, draw_parent, start
 from .steps import record_outcome, replay
 
@@ -150,6 +151,8 @@ async def execute_claim(io: Io, run: Run, claim: Claim) -> None:
             )
             run.checkpoints = {row.step_id: row for row in rows}
         args, kwargs = ((), {}) if inputs is None else executor.codec.decode_call(inputs)
+        if claim.schedule_name is not None:
+            args = read_slot_arguments(args)
     except ABANDONED:
         executor.runs.remove(run, is_over=False)
         return

@@ -11,12 +11,11 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
-from croniter import croniter
-
 from ..db import calls
 from ..errors import ExecutorFenced, ExecutorStopping
 from ..logs import logger
 from .registry import INTERNAL_QUEUE, ScheduleSpec
+from .slots import slot_after, slot_arguments
 from .starts import token
 
 if TYPE_CHECKING:
@@ -24,24 +23,6 @@ if TYPE_CHECKING:
 
 # A slot missed by less than this is still fired; the database has the same number.
 LATE = timedelta(seconds=5)
-
-
-def check_cron(cron: str) -> None:
-    """Raise ValueError unless this is a cron expression of 5 fields, or of 6 with seconds first."""
-    if not isinstance(cron, str) or len(cron.split()) not in (5, 6):
-        raise ValueError(f"a schedule has 5 fields, or 6 with seconds first, not {cron!r}")
-    try:
-        # The next slot, too: the 30th of February is well-formed and never comes.
-        slot_after(cron, datetime.now(timezone.utc))
-    except (ValueError, KeyError, AttributeError) as error:
-        raise ValueError(f"{cron!r} is not a cron expression: {error}") from error
-
-
-def slot_after(cron: str, instant: datetime) -> datetime:
-    """The first slot later than an instant, in UTC."""
-    slots = croniter(cron, instant.astimezone(timezone.utc), second_at_beginning=True)
-    following: datetime = slots.get_next(datetime)
-    return following
 
 
 class Scheduler:
@@ -139,7 +120,7 @@ class Scheduler:
             name=spec.workflow.name,
             class_name=spec.workflow.class_name,
             app_version=executor.app_version,
-            inputs=executor.codec.encode_call((slot, max(slot, now)), {}),
+            inputs=executor.codec.encode_call(slot_arguments(slot, now), {}),
             max_recovery_attempts=spec.workflow.max_recovery_attempts,
         )
         try:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from plugins.fleet import Facts, Fleet, said
 
+from plugins.fleet import Facts, Fleet, said
 from pyengine import DBOS, Queue, SetEnqueueOptions, SetWorkflowID, SetWorkflowTimeout
 from pyengine.errors import (
     DBOSAwaitedWorkflowCancelledError,

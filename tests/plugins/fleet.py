@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from textwrap import dedent
 from typing import Any
 
@@ -77,6 +77,9 @@ class Facts:
     def all(self, query: str, *arguments: Any) -> list[Any]:
         return [row[0] if len(row) == 1 else row for row in self._connection.execute(query, arguments).fetchall()]
 
+    def execute(self, statement: str, *arguments: Any) -> None:
+        self._connection.execute(statement, arguments)
+
     def status(self, workflow_id: str) -> str | None:
         found: str | None = self.one("select status from pyengine.workflow_status where workflow_id = %s", workflow_id)
         return found
@@ -104,5 +107,5 @@ def fleet(database_url: str, processes: Processes) -> Fleet:
 
 
 @pytest.fixture
-def facts(database_url: str, session_factory: Callable[..., psycopg.Connection[Any]]) -> Iterator[Facts]:
-    yield Facts(session_factory())
+def facts(database_url: str, session_factory: Callable[..., psycopg.Connection[Any]]) -> Facts:
+    return Facts(session_factory())
