@@ -68,6 +68,10 @@ def wait_until_gone(pid: int, seconds: float = 3) -> None:
         time.sleep(0.02)
 
 
+# A second, and what a busy machine takes on top.
+ABOUT_A_SECOND = 3
+
+
 def seconds_until_end(program: Program, *signals: int) -> tuple[int, float]:
     begun = time.monotonic()
     for number in signals:
@@ -129,7 +133,7 @@ def test_what_is_left_a_second_after_ctrl_c_is_killed(start: Callable[..., Progr
     status, seconds = seconds_until_end(program, signal.SIGINT)
 
     assert status == 130
-    assert 0.9 < seconds < 2
+    assert 0.9 < seconds < ABOUT_A_SECOND
     for pid in pids:
         wait_until_gone(pid)
 
@@ -141,19 +145,24 @@ def test_what_outlives_its_shell_after_ctrl_c_is_killed_too(start: Callable[...,
     status, seconds = seconds_until_end(program, signal.SIGINT)
 
     assert status == 3
-    assert seconds < 2
+    assert seconds < ABOUT_A_SECOND
     wait_until_gone(left)
 
 
 def test_a_second_ctrl_c_does_not_wait(start: Callable[..., Program]) -> None:
-    program = start(f"{sys.executable} patient.py")
-    pid = pid_of(program)
+    fastest = 9.0
+    for _ in range(4):  # less than the second of grace has to be seen once, on however busy a machine
+        program = start(f"{sys.executable} patient.py")
+        pid = pid_of(program)
 
-    status, seconds = seconds_until_end(program, signal.SIGINT, signal.SIGINT)
+        status, seconds = seconds_until_end(program, signal.SIGINT, signal.SIGINT)
 
-    assert status == 130
-    assert seconds < 0.9
-    wait_until_gone(pid)
+        assert status == 130
+        wait_until_gone(pid)
+        fastest = min(fastest, seconds)
+        if fastest < 0.9:
+            break
+    assert fastest < 0.9
 
 
 def test_sigterm_is_patient(start: Callable[..., Program]) -> None:
@@ -167,7 +176,7 @@ def test_sigterm_is_patient(start: Callable[..., Program]) -> None:
 
     status, seconds = seconds_until_end(program, signal.SIGTERM)  # the second signal is fast
     assert status == 143
-    assert 0.9 < seconds < 2
+    assert 0.9 < seconds < ABOUT_A_SECOND
     wait_until_gone(pid)
 
 
