@@ -31,7 +31,7 @@ def keep_house(session: Session, executor: Executor) -> bool:
     return moved
 
 
-def take_over(way: Session | Database, dead_id: int, *, rounds: int = 1000) -> int:
+def take_over(way: Session | Database, dead_id: int, *, rounds: int = 1000, verb: str = "Took over") -> int:
     """Move a dead executor's work back to its queues, chunk by chunk. Returns how many workflows were moved."""
     moved = quarantined = 0
     for _ in range(rounds):
@@ -41,7 +41,7 @@ def take_over(way: Session | Database, dead_id: int, *, rounds: int = 1000) -> i
         if not chunk.remaining or chunk.moved + chunk.quarantined == 0:
             break
     if moved:
-        logger.info("Took over %d workflow(s) of executor %d", moved, dead_id)
+        logger.info("%s %d workflow(s) of executor %d", verb, moved, dead_id)
     if quarantined:
         logger.error("%d workflow(s) of executor %d exceeded their maximum of recovery attempts", quarantined, dead_id)
     return moved

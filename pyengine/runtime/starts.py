@@ -239,7 +239,7 @@ class _Start:
             ),
             identity=identity,
         )
-        self.executor.runs.add(run)
+        self.executor.take_on(run)
         return Started(workflow_id, run)
 
     async def _enqueue(self, queue: QueueSpec, workflow_id: str, arguments: dict[str, Any]) -> Started:
