@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from ..db import calls
 from ..db.database import Database
+from ..db.rows import StepRow, WorkflowRow
 from ..errors import DBOSException, DBOSNonExistentWorkflowError
 from ..runtime.context import recording_run
 from ..runtime.executor import Executor
@@ -20,7 +21,19 @@ from ..runtime.registry import INTERNAL_QUEUE
 from ..runtime.starts import check_seconds
 from ..runtime.steps import recorded_call
 from ..serialization import Codec
-from ._status import StepInfo, WorkflowStatus, WorkflowStatusString, instant, step_info, texts, workflow_status
+from ._status import (
+    StepInfo,
+    WorkflowStatus,
+    WorkflowStatusString,
+    instant,
+    pack,
+    step_info,
+    texts,
+    unpack,
+    workflow_status,
+)
+
+_workflow_rows = partial(unpack, WorkflowRow)
 
 
 class Place(Protocol):
@@ -60,11 +73,11 @@ async def get_result(io: Io, executor: Executor, workflow_id: str) -> Any:
 
 
 async def get_status(io: Io, place: Place, workflow_id: str) -> WorkflowStatus | None:
-    async def fetch() -> WorkflowStatus | None:
-        rows = await io.database(lambda: place.database.all(calls.get_workflows, workflow_ids=[workflow_id]))
-        return workflow_status(rows[0], place.codec) if rows else None
+    async def fetch() -> list[WorkflowRow]:
+        return await io.database(lambda: place.database.all(calls.get_workflows, workflow_ids=[workflow_id]))
 
-    return await recorded_call(io, "DBOS.getStatus", fetch)
+    found = await recorded_call(io, "DBOS.getStatus", fetch, pack, _workflow_rows)
+    return workflow_status(found[0], place.codec) if found else None
 
 
 async def require_status(io: Io, place: Place, workflow_id: str) -> WorkflowStatus:
@@ -79,11 +92,11 @@ async def list_workflows(io: Io, place: Place, **filters: Any) -> list[WorkflowS
     if arguments["applications"] is None:
         arguments["applications"] = [place.application]
 
-    async def fetch() -> list[WorkflowStatus]:
-        rows = await io.database(lambda: place.database.all(calls.list_workflows, **arguments))
-        return [workflow_status(row, place.codec) for row in rows]
+    async def fetch() -> list[WorkflowRow]:
+        return await io.database(lambda: place.database.all(calls.list_workflows, **arguments))
 
-    return await recorded_call(io, "DBOS.listWorkflows", fetch)
+    found = await recorded_call(io, "DBOS.listWorkflows", fetch, pack, _workflow_rows)
+    return [workflow_status(row, place.codec) for row in found]
 
 
 def _filters(
@@ -170,15 +183,15 @@ async def list_steps(
     limit: int | None = None,
     offset: int | None = None,
 ) -> list[StepInfo]:
-    async def fetch() -> list[StepInfo]:
-        rows = await io.database(
+    async def fetch() -> list[StepRow]:
+        return await io.database(
             lambda: place.database.all(
                 calls.list_steps, workflow_id=workflow_id, load_output=load_output, limit=limit, offset=offset
             )
         )
-        return [step_info(row, place.codec) for row in rows]
 
-    return await recorded_call(io, "DBOS.listWorkflowSteps", fetch)
+    found = await recorded_call(io, "DBOS.listWorkflowSteps", fetch, pack, partial(unpack, StepRow))
+    return [step_info(row, place.codec) for row in found]
 
 
 async def cancel(io: Io, place: Place, workflow_ids: list[str]) -> None:

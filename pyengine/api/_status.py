@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from ..db.rows import StepRow, WorkflowRow
 from ..errors import DBOSException
@@ -75,6 +77,40 @@ class StepInfo(TypedDict):
     child_workflow_id: str | None
     started_at_epoch_ms: int | None
     completed_at_epoch_ms: int | None
+
+
+Row = TypeVar("Row", WorkflowRow, StepRow)
+
+_PAYLOADS = ("input", "output", "error")
+
+
+def pack(rows: Sequence[WorkflowRow | StepRow]) -> list[dict[str, Any]]:
+    """Rows as plain JSON: what a workflow reads is a checkpoint of it, whatever the values in it are and whatever
+    serializer is configured.
+    """
+    return [_packed(row._asdict()) for row in rows]
+
+
+def _packed(values: dict[str, Any]) -> dict[str, Any]:
+    for name in _PAYLOADS:
+        if values.get(name) is not None:
+            values[name] = base64.b64encode(values[name]).decode("ascii")
+    if values.get("wake_at") is not None:
+        values["wake_at"] = values["wake_at"].isoformat()
+    return values
+
+
+def unpack(kind: type[Row], packed: list[dict[str, Any]]) -> list[Row]:
+    return [kind(**_unpacked(dict(values))) for values in packed]
+
+
+def _unpacked(values: dict[str, Any]) -> dict[str, Any]:
+    for name in _PAYLOADS:
+        if values.get(name) is not None:
+            values[name] = base64.b64decode(values[name])
+    if values.get("wake_at") is not None:
+        values["wake_at"] = datetime.fromisoformat(values["wake_at"])
+    return values
 
 
 def workflow_status(row: WorkflowRow, codec: Codec) -> WorkflowStatus:

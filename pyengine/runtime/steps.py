@@ -41,9 +41,19 @@ def replay(run: Run, recorded: Checkpoint) -> Any:
     return None if recorded.output is None else run.executor.codec.decode(recorded.output)
 
 
-async def recorded_call(io: Io, name: str, call: Callable[[], Awaitable[T]]) -> T:
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+async def recorded_call(
+    io: Io,
+    name: str,
+    call: Callable[[], Awaitable[T]],
+    pack: Callable[[T], Any] = _as_it_is,
+    unpack: Callable[[Any], T] = _as_it_is,
+) -> T:
     """An engine call that reads or changes the world: a step of its own in a workflow, so that a replay sees the
-    same answer.
+    same answer. `pack` makes of the answer what is stored.
     """
     run = recording_run()
     if run is None:
@@ -51,8 +61,12 @@ async def recorded_call(io: Io, name: str, call: Callable[[], Awaitable[T]]) -> 
     step_id = run.draw_step_id()
     recorded = run.recorded(step_id, name)
     if recorded is not None and recorded.name is not None:
-        return replay(run, recorded)  # type: ignore[no-any-return]
-    return await record_outcome(io, run, step_id, name, call)
+        return unpack(replay(run, recorded))
+
+    async def packed() -> Any:
+        return pack(await call())
+
+    return unpack(await record_outcome(io, run, step_id, name, packed))
 
 
 async def record_outcome(io: Io, run: Run, step_id: int, name: str, call: Callable[[], Awaitable[T]]) -> T:

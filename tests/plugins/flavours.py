@@ -46,7 +46,7 @@ class Flavour:
     async def status(self, handle: Any) -> Any:
         return await handle.get_status()
 
-    async def ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
+    async def ask(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """A call of DBOS that has an async twin, by its sync name."""
         return await getattr(DBOS, name + "_async")(*args, **kwargs)
 
@@ -90,7 +90,7 @@ class SyncFlavour(Flavour):
     async def status(self, handle: Any) -> Any:
         return handle.get_status()
 
-    async def ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
+    async def ask(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         return getattr(DBOS, name)(*args, **kwargs)
 
     async def pause(self, seconds: float) -> None:
