@@ -78,7 +78,7 @@ class DBOS(Management):
         if fastapi is not None:
             from ..integrations import fastapi as integration
 
-            integration.install(fastapi, type(self))
+            integration.install(fastapi, _Lifespan(self))
         STATE.instance = self
 
     # -- life --------------------------------------------------------------------------------------
@@ -242,6 +242,21 @@ class DBOS(Management):
     @classproperty
     def assumed_role(cls) -> str | None:
         return current_settings.get().assumed_role
+
+
+class _Lifespan:
+    """The engine of an application whose lifespan may come more than once, as it does in tests."""
+
+    def __init__(self, dbos: DBOS) -> None:
+        self._dbos = dbos
+
+    def launch(self) -> None:
+        if STATE.instance is None:
+            STATE.instance = self._dbos
+        STATE.instance._launch()
+
+    def destroy(self) -> None:
+        DBOS.destroy()
 
 
 def _nothing() -> None:

@@ -148,3 +148,14 @@ def test_an_id_set_in_the_endpoint_wins(app: FastAPI) -> None:
 def test_a_test_client_leaves_pythons_own_ctrl_c_alone(app: FastAPI) -> None:
     with TestClient(app), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_same_application_may_start_again(app: FastAPI, workflow: Callable[..., Any]) -> None:
+    calls: list[str] = []
+    workflow(app, "/again", is_async=False, calls=calls)
+
+    for what in ("one", "two"):
+        with TestClient(app) as client:
+            assert client.get("/again", params={"what": what}).status_code == 200
+
+    assert calls == ["one", "two"]
