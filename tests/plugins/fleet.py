@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections.abc import Callable
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import psycopg
 import pytest
 
+from plugins.executors import rows
 from plugins.processes import Processes, Program
 
 # What every program of a fleet begins with. `say` prints a line that a test can wait for.
@@ -31,7 +34,7 @@ DBOS(config={
 """
 TAIL = """
 DBOS.launch()
-say("up", DBOS.executor_id)
+say("up", os.getpid())
 threading.Event().wait()
 """
 
@@ -48,14 +51,21 @@ class Fleet:
     def define(self, functions: str) -> None:
         self._functions = dedent(functions)
 
-    def start(self, *, version: str = "", ttl: float = 15, before_launch: str = "", after_launch: str = "") -> Program:
+    @property
+    def folder(self) -> Path:
+        """Where the programs run: what they all see."""
+        return self._processes.folder
+
+    def start(self, *, version: str = "", ttl: float = 15, after_launch: str = "", is_up: bool = True) -> Program:
+        """One more process; `is_up`: wait until it has launched and done what comes `after_launch`."""
         tail = TAIL.replace("threading.Event", dedent(after_launch) + "\nthreading.Event")
         program = self._processes.start(
-            HEAD + self._functions + dedent(before_launch) + tail,
+            HEAD + self._functions + tail,
             name=f"member_{next(self._names)}.py",
             env={"TEST_URL": self._url, "TEST_VERSION": version or "v1", "TEST_TTL": str(ttl)},
         )
-        program.wait_for_line(r"^up ")
+        if is_up:
+            program.wait_for_line(r"^up ")
         return program
 
 
@@ -79,6 +89,18 @@ class Facts:
 
     def execute(self, statement: str, *arguments: Any) -> None:
         self._connection.execute(statement, arguments)
+
+    def enqueue(self, workflow_id: str, name: str, queue: str, version: str, inputs: bytes) -> None:
+        """Put a workflow on a queue as a client does that knows only names."""
+        names = (
+            "executor_id", "nonce", "class_name", "config_name", "partition_key", "priority", "deduplication_id", "delay",
+            "timeout", "deadline", "max_recovery_attempts", "attributes", "authenticated_user", "assumed_role",
+            "authenticated_roles", "schedule_name", "parent_id", "parent_fence", "parent_step_id",
+        )  # fmt: skip
+        given: dict[str, Any] = {"start_token": secrets.randbits(63), "workflow_id": workflow_id, "name": name}
+        given |= {"application": "test-app", "app_version": version, "inputs": inputs, "queue": queue}
+        found = rows(self._connection, "enqueue_workflow", **dict.fromkeys(names), **given)
+        assert found[0]["verdict"] == "yours", found
 
     def status(self, workflow_id: str) -> str | None:
         found: str | None = self.one("select status from pyengine.workflow_status where workflow_id = %s", workflow_id)

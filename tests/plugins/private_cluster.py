@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -74,8 +75,48 @@ def _readable_binaries(found: Path, folder: Path, runs: Callable[[Path], bool]) 
     return copy / found.name
 
 
+class Cluster:
+    """A cluster that can be stopped and started again, at the same address and with the same data."""
+
+    def __init__(self, folder: Path, found: Path, identity: dict[str, Any]) -> None:
+        self._folder = folder
+        self._found = found
+        self._identity = identity
+        self._process: subprocess.Popen[bytes] | None = None
+        password = secrets.token_hex(16)
+        _initialise(found, folder, folder / "data", password, identity)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.url = f"postgresql://postgres:{password}@127.0.0.1:{self._port}/postgres"
+
+    def start(self) -> None:
+        log = self._folder / "postgres.log"
+        options = [f"-c{setting}" for setting in (*SETTINGS, f"port={self._port}", "listen_addresses=127.0.0.1")]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [self._found / "postgres", "-D", self._folder / "data", f"-cunix_socket_directories={self._folder}", *options],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                cwd=self._folder, start_new_session=True, preexec_fn=_end_with_parent, **self._identity,
+            )  # fmt: skip
+        _wait_until_ready(self.url, self._process, log)
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """SIGINT shuts down at once and in good order; SIGQUIT is a crash, after which the log is replayed."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 @contextmanager
-def running() -> Iterator[str]:
+def cluster() -> Iterator[Cluster]:
+    """A running cluster of its own."""
     found = binaries()
     if found is None:
         raise RuntimeError(describe())
@@ -93,36 +134,23 @@ def running() -> Iterator[str]:
                 )
             return False
 
-        found = _readable_binaries(found, folder, runs)
-        password = secrets.token_hex(16)
-        data, log = folder / "data", folder / "postgres.log"
-        _initialise(found, folder, data, password, identity)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        options = [f"-c{setting}" for setting in (*SETTINGS, f"port={port}", "listen_addresses=127.0.0.1")]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [found / "postgres", "-D", data, f"-cunix_socket_directories={folder}", *options],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                cwd=folder, start_new_session=True, preexec_fn=_end_with_parent, **identity,
-            )  # fmt: skip
+        made = Cluster(folder, _readable_binaries(found, folder, runs), identity)
         try:
-            url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-            _wait_until_ready(url, process, log)
-            yield url
+            made.start()
+            yield made
         finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            made.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _initialise(found: Path, folder: Path, data: Path, password: str, identity: dict[str, object]) -> None:
+@contextmanager
+def running() -> Iterator[str]:
+    with cluster() as made:
+        yield made.url
+
+
+def _initialise(found: Path, folder: Path, data: Path, password: str, identity: dict[str, Any]) -> None:
     secret = folder / "password"
     secret.write_text(password + "\n")
     secret.chmod(0o644)  # inside a folder that only the server's user and root can enter
