@@ -54,9 +54,8 @@ async def sleep(io: Io, executor: Executor, seconds: float) -> None:
     run = recording_run()
     if run is None:
         raise DBOSException("DBOS.sleep() can only be called from within a workflow, outside of its steps")
-    if isinstance(seconds, int | float) and seconds <= 0:
-        seconds = 0.0
-    check_seconds("DBOS.sleep()", seconds, allow_zero=True)
+    if not isinstance(seconds, int | float) or not seconds <= 0:
+        check_seconds("the time of DBOS.sleep()", float("nan") if seconds is None else seconds)
     step_id = run.draw_step_id()
     run.recorded(step_id, "DBOS.sleep")
     if seconds <= 0:
