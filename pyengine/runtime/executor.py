@@ -198,7 +198,7 @@ class Executor:
 
     def launch(self) -> None:
         self._register()
-        vouch_for_the_dead(self)
+        vouch_for_the_dead(self.database, self)
         self.registry.listeners.append(self._declared)
         for queue in list(self.registry.queues.values()):
             self._put_queue(queue)

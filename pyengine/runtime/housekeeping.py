@@ -47,17 +47,20 @@ def take_over(way: Session | Database, dead_id: int, *, rounds: int = 1000, verb
     return moved
 
 
-def vouch_for_the_dead(executor: Executor) -> None:
-    """Hand over at once what killed processes of this very host left behind, without waiting for their leases."""
+def vouch_for_the_dead(way: Session | Database, executor: Executor) -> bool:
+    """Hand over at once what killed processes of this very host left behind: no lease has to run out, and no grace
+    after a restart of the server to end. Returns whether work became claimable.
+    """
     me = this_process()
-    neighbours = executor.database.all(calls.list_host_executors, boot_id=me.boot_id, pid_namespace=me.pid_namespace)
-    for other in neighbours:
+    moved = 0
+    for other in way.all(calls.list_host_executors, boot_id=me.boot_id, pid_namespace=me.pid_namespace):
         if other.executor_id == executor.identity.executor_id or not is_gone(other.pid, other.process_started):
             continue
-        executor.database.one(
+        way.one(
             calls.mark_executor_dead,
             executor_id=other.executor_id,
             nonce=other.nonce,
             reason=f"process {other.pid} is gone",
         )
-        take_over(executor.database, other.executor_id)
+        moved += take_over(way, other.executor_id)
+    return moved > 0

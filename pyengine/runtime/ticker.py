@@ -21,7 +21,7 @@ from ..db.rows import Tick
 from ..db.sqlstate import is_connection_loss, is_race
 from ..errors import DBOSProtocolNotServedError, DBOSWorkflowCancelledError, ExecutorFenced, ExecutorStopping
 from ..logs import logger
-from .housekeeping import keep_house
+from .housekeeping import keep_house, vouch_for_the_dead
 from .registry import INTERNAL_QUEUE
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ class Ticker:
                     # A former connection of ours may have held it still.
                     session.one(calls.hold_liveness, **identity.owner)
             self._heed(tick, identity)
-            if keep_house(session, executor):
+            has_work = is_beat and vouch_for_the_dead(session, executor)
+            if keep_house(session, executor) or has_work:
                 executor.dispatcher.wake(INTERNAL_QUEUE, *executor.served_queues())
         except ExecutorFenced:
             executor.on_fenced(identity)

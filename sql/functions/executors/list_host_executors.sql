@@ -1,7 +1,7 @@
 -- list_host_executors: the executors of one host whose work is not handed over yet, alive or dead.
 --
--- A new executor looks whether their processes still exist (pid and start time, within one boot and pid namespace) and marks those
--- that do not: a restart on the same machine waits for no lease.
+-- An executor looks, at launch and at every beat, whether their processes still exist (pid and start time, within one boot and pid
+--   namespace) and marks those that do not: on one machine nothing waits for a lease.
 -- Fence: none. Repeat: reads only. Locks: none. Raises: nothing.
 create or replace function pyengine.list_host_executors(p_boot_id text, p_pid_namespace text)
 returns table (executor_id bigint, nonce bigint, pid integer, process_started text)
