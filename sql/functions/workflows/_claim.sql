@@ -76,12 +76,12 @@ begin
       from pyengine._choose_rows(
         v_executor.application, v_executor.app_version, p_unversioned, p_queue, null, v_limit
       ) as c
-    ), v_now);
+    ));
   end if;
 
   if v_queue.is_rated then
     insert into pyengine.queue_starts (queue, application, partition_key, workflow_id, started_at)
-    select f.queue, f.application, f.partition_key, f.workflow_id, v_now
+    select f.queue, f.application, f.partition_key, f.workflow_id, f.claimed_at
     from pyengine.in_flight as f
     where f.workflow_id = any (v_ids);
   end if;

@@ -61,7 +61,7 @@ begin
   if pyengine._rotate_lanes(p_application, p_queue, v_lanes, v_wanted, p_now) and cardinality(v_rows) = 0 then
     return null;
   end if;
-  v_ids := pyengine._take_rows(p_executor_id, p_fence, p_app_version, v_rows, p_now);
+  v_ids := pyengine._take_rows(p_executor_id, p_fence, p_app_version, v_rows);
   perform pyengine._leave_lanes(p_application, p_queue, v_served, cardinality(v_lanes) < v_wanted, p_now);
   return v_ids;
 end;

@@ -1,5 +1,8 @@
 -- _take_rows: make locked rows PENDING for an executor.
 --
+-- The instant is read here, after the counts that made room: a claim is never dated before the finish it waited for, and no start
+-- of a rated queue earlier than it was.
+--
 -- A row without a version gets the executor's: whoever recovers the workflow must run the code that began it.
 --
 -- Fence:  the caller holds the lease; p_fence becomes the rows' fence.
@@ -10,8 +13,7 @@ create or replace function pyengine._take_rows(
   p_executor_id bigint,
   p_fence bigint,
   p_app_version text,
-  p_rows tid[],
-  p_now timestamptz
+  p_rows tid[]
 )
 returns text[]
 language plpgsql
@@ -20,6 +22,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
+  v_now constant timestamptz := pyengine._now();
   v_ids text[];
 begin
   if cardinality(p_rows) = 0 then
@@ -32,10 +35,10 @@ begin
       status = 'PENDING',
       executor_id = p_executor_id,
       fence = p_fence,
-      claimed_at = p_now,
+      claimed_at = v_now,
       attempts = f.attempts + 1,
       app_version = coalesce(f.app_version, p_app_version),
-      deadline = coalesce(f.deadline, p_now + f.timeout)
+      deadline = coalesce(f.deadline, v_now + f.timeout)
     where f.ctid = any (p_rows)
     returning f.workflow_id
   )
@@ -46,5 +49,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine._take_rows(bigint, bigint, text, tid[], timestamptz) is
+comment on function pyengine._take_rows(bigint, bigint, text, tid[]) is
   'Make locked rows PENDING for an executor.';
