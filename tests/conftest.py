@@ -11,4 +11,5 @@ pytest_plugins = [
     "plugins.flavours",
     "plugins.processes",
     "plugins.fleet",
+    "plugins.outage",
 ]

@@ -45,6 +45,9 @@ T = TypeVar("T")
 
 _HAND_BACK_TIMEOUT_MS = 2000
 
+# Nonces of the incarnations that run in this process. Another one of this process in the database is over.
+_INCARNATIONS: set[int] = set()
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -114,6 +117,11 @@ class Executor:
     def owner(self) -> dict[str, Any]:
         return self.identity.owner
 
+    @staticmethod
+    def is_running_here(nonce: int) -> bool:
+        """Whether this process runs the incarnation of that nonce."""
+        return nonce in _INCARNATIONS
+
     @property
     def is_of_this_process(self) -> bool:
         """False in a forked copy of the process that launched it."""
@@ -121,6 +129,8 @@ class Executor:
 
     def _register(self) -> Registration:
         nonce = secrets.randbits(63)
+        self._forget_incarnation()
+        _INCARNATIONS.add(nonce)
         me = this_process()
         registration = self.database.one(
             calls.register_executor,
@@ -140,6 +150,10 @@ class Executor:
         self.clock = ServerClock(registration.server_time)
         self.accepts_unversioned = registration.is_latest_version
         return registration
+
+    def _forget_incarnation(self) -> None:
+        if self._identity is not None:
+            _INCARNATIONS.discard(self._identity.nonce)
 
     def ensure_registered(self) -> None:
         """Register anew after a fence. What ran under the old incarnation is not ours any more."""
@@ -234,6 +248,7 @@ class Executor:
         self.ticker.stop()
         if hand_back:
             self.hand_back()
+        self._forget_incarnation()
         self.results.stop(_stopping)
         self.threads.close()
         self.loop.stop()

@@ -48,19 +48,19 @@ def take_over(way: Session | Database, dead_id: int, *, rounds: int = 1000, verb
 
 
 def vouch_for_the_dead(way: Session | Database, executor: Executor) -> bool:
-    """Hand over at once what killed processes of this very host left behind: no lease has to run out, and no grace
-    after a restart of the server to end. Returns whether work became claimable.
+    """Hand over at once what killed processes of this very host left behind, and what this one could not hand back
+    before: no lease has to run out, and no grace after a restart of the server to end. Returns whether work became
+    claimable.
     """
     me = this_process()
     moved = 0
     for other in way.all(calls.list_host_executors, boot_id=me.boot_id, pid_namespace=me.pid_namespace):
-        if other.executor_id == executor.identity.executor_id or not is_gone(other.pid, other.process_started):
+        if (other.pid, other.process_started) == (me.pid, me.process_started):
+            is_over, reason = not executor.is_running_here(other.nonce), "handed_over"
+        else:
+            is_over, reason = is_gone(other.pid, other.process_started), f"process {other.pid} is gone"
+        if not is_over:
             continue
-        way.one(
-            calls.mark_executor_dead,
-            executor_id=other.executor_id,
-            nonce=other.nonce,
-            reason=f"process {other.pid} is gone",
-        )
+        way.one(calls.mark_executor_dead, executor_id=other.executor_id, nonce=other.nonce, reason=reason)
         moved += take_over(way, other.executor_id)
     return moved > 0

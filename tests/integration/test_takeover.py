@@ -14,9 +14,9 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from plugins.executors import rows
 from plugins.fleet import Facts, Fleet, said
-
 from pyengine import DBOS, Queue, SetWorkflowID
 from pyengine.api._state import executor
 
@@ -390,9 +390,7 @@ def test_what_crashes_its_process_is_set_aside(fleet: Fleet, facts: Facts) -> No
             os._exit(9)
         """
     )
-    bomber = fleet.start(
-        after_launch='with SetWorkflowID("bomb"): DBOS.start_workflow(bomb)\nsay("armed")', is_up=False
-    )
+    bomber = fleet.start(is_up=False, after_launch='with SetWorkflowID("bomb"): DBOS.start_workflow(bomb)')
     bomber.wait(30)
     for _ in range(4):
         if facts.status("bomb") == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":

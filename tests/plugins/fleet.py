@@ -93,8 +93,8 @@ class Facts:
     def enqueue(self, workflow_id: str, name: str, queue: str, version: str, inputs: bytes) -> None:
         """Put a workflow on a queue as a client does that knows only names."""
         names = (
-            "executor_id", "nonce", "class_name", "config_name", "partition_key", "priority", "deduplication_id", "delay",
-            "timeout", "deadline", "max_recovery_attempts", "attributes", "authenticated_user", "assumed_role",
+            "executor_id", "nonce", "class_name", "config_name", "partition_key", "priority", "deduplication_id",
+            "delay", "timeout", "deadline", "max_recovery_attempts", "attributes", "authenticated_user", "assumed_role",
             "authenticated_roles", "schedule_name", "parent_id", "parent_fence", "parent_step_id",
         )  # fmt: skip
         given: dict[str, Any] = {"start_token": secrets.randbits(63), "workflow_id": workflow_id, "name": name}

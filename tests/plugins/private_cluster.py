@@ -92,10 +92,11 @@ class Cluster:
 
     def start(self) -> None:
         log = self._folder / "postgres.log"
-        options = [f"-c{setting}" for setting in (*SETTINGS, f"port={self._port}", "listen_addresses=127.0.0.1")]
+        place = (f"port={self._port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}")
+        options = [f"-c{setting}" for setting in (*SETTINGS, *place)]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [self._found / "postgres", "-D", self._folder / "data", f"-cunix_socket_directories={self._folder}", *options],
+                [self._found / "postgres", "-D", self._folder / "data", *options],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 cwd=self._folder, start_new_session=True, preexec_fn=_end_with_parent, **self._identity,
             )  # fmt: skip
