@@ -140,8 +140,6 @@ def test_a_restart_of_postgres_is_survived(
         me = executor("test").identity
         handles: list[Any] = [queue.enqueue(flow, number) for number in range(20)]
         handles += [DBOS.start_workflow(flow_async, number) for number in range(20, 40)]
-        began = threading.Thread(target=handles.append, args=(None,))
-        began.start()
         time.sleep(0.5)
         caplog.clear()
         own_cluster.stop(how)
@@ -151,7 +149,7 @@ def test_a_restart_of_postgres_is_survived(
         caller.start()
         time.sleep(3)
         own_cluster.start()
-        assert [handle.get_result() for handle in handles if handle is not None] == list(range(40))
+        assert [handle.get_result() for handle in handles] == list(range(40))
         caller.join(60)
         assert late == [99]
         assert set(steps.values()) == {1}
@@ -263,15 +261,13 @@ def test_an_idle_executor_is_quiet(
     launch()
     for _ in range(20):
         DBOS.start_workflow(flow).get_result()
-    time.sleep(3)
+    time.sleep(2)
     statements.clear()
-    time.sleep(8)
-    per_second = statements.total() / 8
+    time.sleep(6)
+    per_second = statements.total() / 6
     with capsys.disabled():
-        print(
-            f"\n  an idle executor: {per_second:.2f} statements/s {dict(statements)}, {threading.active_count()} threads"
-        )
-    assert per_second <= 2.3
+        print(f"\n  an idle executor: {per_second:.2f} statements/s: {dict(statements)}")
+    assert per_second <= 2.5
 
 
 def test_a_thousand_sleeping_workflows_cost_few_threads(launch: Launch, facts: Facts) -> None:

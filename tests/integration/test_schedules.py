@@ -141,7 +141,7 @@ def test_a_changed_cron_takes_effect(launch: Launch, facts: Facts) -> None:
     ["", "* * * *", "60 * * * *", "* 24 * * *", "a b c d e", "* * * * * * *", "0 0 30 2 *", "@hourly", "61 * * * * *"],
 )
 def test_a_bad_cron_is_refused_when_it_is_written(cron: str) -> None:
-    with pytest.raises(ValueError, match="cron|fields"):
+    with pytest.raises(ValueError, match=r"cron|fields"):
         DBOS.scheduled(cron)
 
 

@@ -44,7 +44,7 @@ class Fleet:
 
     def __init__(self, processes: Processes, database_url: str) -> None:
         self._processes = processes
-        self._url = database_url
+        self.database_url = database_url
         self._functions = ""
         self._names = iter(range(1, 1000))
 
@@ -62,7 +62,7 @@ class Fleet:
         program = self._processes.start(
             HEAD + self._functions + tail,
             name=f"member_{next(self._names)}.py",
-            env={"TEST_URL": self._url, "TEST_VERSION": version or "v1", "TEST_TTL": str(ttl)},
+            env={"TEST_URL": self.database_url, "TEST_VERSION": version or "v1", "TEST_TTL": str(ttl)},
         )
         if is_up:
             program.wait_for_line(r"^up ")
@@ -90,7 +90,7 @@ class Facts:
     def execute(self, statement: str, *arguments: Any) -> None:
         self._connection.execute(statement, arguments)
 
-    def enqueue(self, workflow_id: str, name: str, queue: str, version: str, inputs: bytes) -> None:
+    def enqueue(self, workflow_id: str, name: str, queue: str, version: str | None, inputs: bytes) -> None:
         """Put a workflow on a queue as a client does that knows only names."""
         names = (
             "executor_id", "nonce", "class_name", "config_name", "partition_key", "priority", "deduplication_id",
