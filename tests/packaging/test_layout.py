@@ -18,6 +18,7 @@ LEAF = 0
 RANKS = {
     "config": LEAF,
     "embedded": LEAF,
+    "error": LEAF,
     "errors": LEAF,
     "logs": LEAF,
     "schema": LEAF,
