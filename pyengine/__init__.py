@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import errors as error
+from . import error
 from ._version import __version__
 from .api._contexts import (
     DBOSContextEnsure,

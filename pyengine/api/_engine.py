@@ -22,7 +22,8 @@ def start_executor(config: Config) -> tuple[OpenedDatabase, Executor]:
     """
     opened = open_database(config)
     try:
-        logger.info("Database: %s", opened.description)
+        # One more than the pool: the beat has its own.
+        logger.info("Database: %s (at most %d connections)", opened.description, config.pool_size + 1)
         prepared = prepare_database(opened, config)
         if lines := prepared.lines():
             logger.info("Database: %s", "; ".join(lines))

@@ -32,7 +32,6 @@ class Config:
     """The application's own database where one was configured beside the engine's."""
     schema: str = DEFAULT_SCHEMA
     pool_size: int = DEFAULT_POOL_SIZE
-    use_listen_notify: bool = True
     run_migrations: bool = True
     application_version: str | None = None
     application_id: str = ""

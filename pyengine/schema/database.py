@@ -35,6 +35,17 @@ def ensure_database(url: str) -> bool:
     return False
 
 
+def is_missing(url: str) -> bool:
+    """Whether the server is there and the database is not. Asked of the catalog: messages come in its language."""
+    name = database_name(url)
+    try:
+        with maintenance_connection(url) as conn:
+            found = conn.execute("select from pg_catalog.pg_database where datname = %s", (name,)).fetchone()
+    except psycopg.Error:
+        return False
+    return found is None
+
+
 def maintenance_connection(url: str, refused: BaseException | None = None) -> psycopg.Connection[Any]:
     """A connection to the same server beside the database of the URL."""
     failure: BaseException | None = None

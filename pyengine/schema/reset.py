@@ -21,7 +21,13 @@ def reset(url: str, schema: str = DEFAULT_SCHEMA, *, yes: bool = False, lock_tim
     if not yes:
         raise ValueError("a reset deletes every workflow; pass yes=True if that is what you want")
     named = Schema(schema)
-    with session.connect(url) as conn:
+    try:
+        conn = session.connect(url)
+    except psycopg.OperationalError:
+        if database.is_missing(url):
+            return [f"database {database.database_name(url)!r} does not exist: nothing to do"]
+        raise
+    with conn:
         found = inventory.take(conn, named)
         inventory.refuse_foreign(found, named)
         if not found.is_engine:

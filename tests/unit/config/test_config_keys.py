@@ -86,7 +86,6 @@ def test_used_keys_arrive(resolved: Resolve) -> None:
             "name": "my-shop",
             "dbos_system_schema": "dbos",
             "sys_db_pool_size": 9,
-            "use_listen_notify": False,
             "run_migrations": False,
             "application_version": "v1",
             "executor_id": "host-7",
@@ -100,7 +99,7 @@ def test_used_keys_arrive(resolved: Resolve) -> None:
     )
 
     assert (config.name, config.schema, config.pool_size) == ("my-shop", "dbos", 9)
-    assert (config.use_listen_notify, config.run_migrations, config.strict_json) == (False, False, True)
+    assert (config.run_migrations, config.strict_json) == (False, True)
     assert (config.application_version, config.executor_label) == ("v1", "host-7")
     assert (config.max_executor_threads, config.lease_ttl_seconds) == (5, 5.0)
     assert (config.log_level, config.console_log_level, config.serializer) == (10, 40, serializer)
@@ -111,7 +110,7 @@ def test_defaults(resolved: Resolve) -> None:
     config = resolved()
 
     assert (config.name, config.schema, config.executor_label) == ("greetings", "pyengine", "local")
-    assert (config.use_listen_notify, config.run_migrations, config.strict_json) == (True, True, False)
+    assert (config.run_migrations, config.strict_json) == (True, False)
     assert (config.lease_ttl_seconds, config.log_level, config.application_version) == (15.0, 20, None)
 
 
