@@ -88,9 +88,28 @@ class Results:
                 self._due = time.monotonic() + self._backoff.next()
             try:
                 for start in range(0, len(ids), _CHUNK):
-                    for outcome in self._database.all(calls.read_outcomes, workflow_ids=ids[start : start + _CHUNK]):
-                        self.push(outcome)
+                    self._read(ids[start : start + _CHUNK])
             except ExecutorStopping:
                 return
-            except Exception:
-                logger.exception("Polling for results failed; it goes on")
+
+    def _read(self, ids: list[str]) -> None:
+        try:
+            outcomes = self._database.all(calls.read_outcomes, workflow_ids=ids)
+        except Exception as error:
+            # Not an outage, which the database layer waits out: this one would come again with every poll. Whom it
+            # concerns is told, and nobody else waits for that.
+            logger.error("Reading the results of %d workflow(s) failed: %s", len(ids), error)
+            if len(ids) > 1:
+                for workflow_id in ids:
+                    self._read([workflow_id])
+            else:
+                self._fail(ids[0], error)
+            return
+        for outcome in outcomes:
+            self.push(outcome)
+
+    def _fail(self, workflow_id: str, error: Exception) -> None:
+        with self._changed:
+            waiters = self._waiters.pop(workflow_id, ())
+        for future in waiters:
+            settle(future, error=error)

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Postgres holds no field of 1 GB, and a message to it carries little more than one.
-MAX_PAYLOAD_BYTES = 1_000_000_000
+# Postgres sends no row of more than 1 GB, and bytes in it take two characters each. A row that is read holds two
+# payloads at most: what went into a workflow and what came out.
+MAX_PAYLOAD_BYTES = 250_000_000
 
 
 class Run:
