@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from ..config import Config
 from ..db.database import Database
 from ..errors import DBOSProtocolNotServedError
 from ..logs import logger
-from ..runtime import app_version
+from ..runtime import app_version, signals
 from ..runtime.database_home import OpenedDatabase, open_database, prepare_database
 from ..runtime.executor import Executor
 from ..runtime.registry import REGISTRY
@@ -35,6 +37,14 @@ def start_executor(config: Config) -> tuple[OpenedDatabase, Executor]:
         raise
 
 
+def leave(executor: Executor) -> None:
+    """End a program that the schema no longer serves: whoever starts it again should start a newer one."""
+    executor.hand_back()
+    logger.error("The schema no longer serves this engine: the program ends")
+    signals.flush_standard_streams()
+    os._exit(EXIT_NOT_SERVED)
+
+
 def _launch(opened: OpenedDatabase, config: Config) -> Executor:
     database = Database(opened.url, config.schema, pool_size=config.pool_size, revive=opened.revive)
     executor = Executor(
@@ -46,6 +56,7 @@ def _launch(opened: OpenedDatabase, config: Config) -> Executor:
         label=config.executor_label,
         lease_ttl_seconds=config.lease_ttl_seconds,
         max_threads=config.max_executor_threads,
+        leave=leave,
     )
     try:
         executor.launch()

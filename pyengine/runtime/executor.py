@@ -77,7 +77,10 @@ class Executor:
         label: str,
         lease_ttl_seconds: float,
         max_threads: int | None,
+        leave: Callable[[Executor], None],
     ) -> None:
+        """`leave` ends the program: called when the schema no longer serves this engine and what ran here is done."""
+        self._leave = leave
         self.database = database
         self.registry = registry
         self.codec = codec
@@ -202,7 +205,14 @@ class Executor:
         self._is_served = False
         self.dispatcher.stop()
         self.scheduler.stop()
-        logger.error("%s; this process claims nothing more", error)
+        logger.error("%s; this process claims nothing more, and ends when its work is done", error)
+        threading.Thread(target=self._drain_and_leave, name="pyengine-drain", daemon=True).start()
+
+    def _drain_and_leave(self) -> None:
+        while self.runs.all():
+            time.sleep(0.05)
+        if not self._is_stopping:
+            self._leave(self)
 
     @property
     def is_served(self) -> bool:

@@ -10,7 +10,9 @@ import pytest
 from plugins.fleet import Facts, Fleet
 from plugins.processes import Processes
 from pyengine import DBOS, Queue, SetEnqueueOptions, SetWorkflowID
+from pyengine.api import _engine
 from pyengine.api._state import executor
+from pyengine.runtime.executor import Executor
 
 Launch = Callable[..., type[DBOS]]
 
@@ -141,8 +143,16 @@ def test_the_version_of_a_program_follows_its_workflows(fleet: Fleet, processes:
     assert versions[0] == versions[2] != versions[1]
 
 
+@pytest.fixture
+def left(monkeypatch: pytest.MonkeyPatch) -> list[Executor]:
+    """The executors whose program would have ended: this one runs the tests."""
+    ended: list[Executor] = []
+    monkeypatch.setattr(_engine, "leave", ended.append)
+    return ended
+
+
 def test_a_schema_that_serves_no_more_is_obeyed_by_a_running_engine(
-    launch: Launch, facts: Facts, caplog: pytest.LogCaptureFixture
+    launch: Launch, facts: Facts, caplog: pytest.LogCaptureFixture, left: list[Executor]
 ) -> None:
     queue = Queue("work")
 
@@ -173,14 +183,24 @@ def test_a_schema_that_serves_no_more_is_obeyed_by_a_running_engine(
         assert running.get_result() == "done", "what runs is let end"
         time.sleep(1.5)
         assert later.get_status().status == "ENQUEUED"
+        assert left == [executor("test")], "drained, so the program ends"
         assert len(messages(caplog, "claims nothing more")) == 1
     finally:
         facts.execute("update pyengine.engine set oldest_protocol = 1")
     DBOS.cancel_workflow("later")
 
 
+def test_a_program_that_is_served_no_more_drains_and_exits_with_3(fleet: Fleet, facts: Facts) -> None:
+    fleet.define(VERSIONED)
+    program = fleet.start()
+    facts.execute("update pyengine.engine set oldest_protocol = 99")
+    assert program.wait(30) == 3, program.report()
+    assert facts.one("select count(*) from pyengine.executors where dead_reason = 'retired'") == 1
+    facts.execute("update pyengine.engine set oldest_protocol = 1")
+
+
 def test_an_unserved_engine_that_is_fenced_says_so_once_and_stops(
-    launch: Launch, facts: Facts, caplog: pytest.LogCaptureFixture
+    launch: Launch, facts: Facts, caplog: pytest.LogCaptureFixture, left: list[Executor]
 ) -> None:
     launch()
     facts.execute("update pyengine.engine set oldest_protocol = 99")
