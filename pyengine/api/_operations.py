@@ -151,11 +151,11 @@ def _filters(
         "schedule_names": texts(schedule_name),
         "applications": texts(application_name),
         "created_after": instant("start_time", start_time),
-        "created_before": instant("end_time", end_time),
+        "created_before": instant("end_time", end_time, is_end=True),
         "completed_after": instant("completed_after", completed_after),
-        "completed_before": instant("completed_before", completed_before),
+        "completed_before": instant("completed_before", completed_before, is_end=True),
         "dequeued_after": instant("dequeued_after", dequeued_after),
-        "dequeued_before": instant("dequeued_before", dequeued_before),
+        "dequeued_before": instant("dequeued_before", dequeued_before, is_end=True),
         "attributes": None if attributes is None else Jsonb(attributes),
         "queues_only": queues_only,
         "has_parent": has_parent,
@@ -204,6 +204,9 @@ async def cancel(io: Io, place: Place, workflow_ids: list[str]) -> None:
 
 
 async def resume(io: Io, place: Place, workflow_ids: list[str], queue_name: str | None = None) -> None:
+    if queue_name is not None and isinstance(place, Executor) and queue_name not in place.registry.queues:
+        raise DBOSException(f"there is no queue {queue_name!r}: declare it with Queue({queue_name!r})")
+
     async def change() -> None:
         for workflow_id in workflow_ids:
             call = partial(place.database.one, calls.resume_workflow, workflow_id=workflow_id, queue=queue_name)

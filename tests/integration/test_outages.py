@@ -277,7 +277,7 @@ def test_a_thousand_sleeping_workflows_cost_few_threads(launch: Launch, facts: F
 
     @DBOS.workflow()
     async def sleeper(number: int) -> int:
-        await DBOS.sleep_async(6)
+        await DBOS.sleep_async(5)
         return number
 
     async def fill() -> list[Any]:

@@ -88,8 +88,10 @@ def test_workflows_and_steps_sync_and_async_are_run_from_a_queue(dbos: type[DBOS
         return [await handle.get_result() for handle in handles]
 
     assert asyncio.run(program()) == [10] * 4
-    status = queue.enqueue(flow, 1).get_status()
-    assert (status.queue_name, status.name) == ("mixed", flow.__qualname__)
+    handle = queue.enqueue(flow, 1)
+    handle.get_result()
+    status = handle.get_status()
+    assert (status.status, status.queue_name, status.name) == ("SUCCESS", "mixed", flow.__qualname__)
 
 
 def test_an_error_of_a_queued_step_comes_back_as_itself(dbos: type[DBOS]) -> None:
@@ -158,7 +160,7 @@ def test_worker_concurrency_counts_in_this_process(dbos: type[DBOS], gate: Gate)
 
 
 FLEET_OF_TWO = """
-    queue = Queue("shared", concurrency=3)
+    queue = Queue("shared", concurrency=3, worker_concurrency=2)
 
     @DBOS.workflow(name="flow")
     def flow(number):
@@ -173,7 +175,7 @@ def test_concurrency_holds_over_two_processes(fleet: Fleet, facts: Facts, launch
     fleet.define(FLEET_OF_TWO)
     programs = [fleet.start(), fleet.start()]
     launch(application_version="v0")
-    queue = Queue("shared", concurrency=3)
+    queue = Queue("shared", concurrency=3, worker_concurrency=2)
 
     @DBOS.workflow(name="flow")
     def flow(number: int) -> int:
@@ -631,6 +633,27 @@ def test_enqueue_options_are_checked_before_anything_is_written(dbos: type[DBOS]
     with pytest.raises(DBOSException, match="neither"):
         queue.enqueue(print)
     assert facts.one("select count(*) from pyengine.workflows") == 0
+
+
+def test_a_resumed_workflow_may_go_to_a_queue_that_exists(dbos: type[DBOS], gate: Gate) -> None:
+    queue, other = Queue("blocked", concurrency=1), Queue("free")
+
+    @DBOS.workflow()
+    def flow(name: str) -> str:
+        gate.pass_through(name)
+        return name
+
+    first = queue.enqueue(flow, "first")
+    gate.wait_for(1)
+    second = queue.enqueue(flow, "second")
+    with pytest.raises(DBOSException, match="no queue 'unknown'"):
+        DBOS.resume_workflow(second.workflow_id, queue_name="unknown")
+    assert second.get_status().status == "ENQUEUED"
+    DBOS.resume_workflow(second.workflow_id, queue_name=other.name)
+    gate.wait_for(2)
+    assert second.get_status().queue_name == "free"
+    gate.open()
+    assert (first.get_result(), second.get_result()) == ("first", "second")
 
 
 def test_enqueue_before_launch_says_so() -> None:

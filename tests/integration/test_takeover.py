@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -190,6 +191,7 @@ def test_a_frozen_process_that_was_taken_over_writes_nothing_and_registers_anew(
     # While it holds this, it has four times its lease.
     facts.wait("select liveness_pid is not null from pyengine.executors")
     frozen.signal(signal.SIGSTOP)
+    wait_for(lambda: Path(f"/proc/{frozen.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     (fleet.folder / "hold").unlink()
     neighbour = fleet.start(ttl=1)
     facts.wait_for("one")
