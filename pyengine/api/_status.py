@@ -146,8 +146,10 @@ def texts(value: str | list[str] | None) -> list[str] | None:
     return [str(value)] if isinstance(value, str) else [str(item) for item in value]
 
 
-def instant(name: str, value: str | datetime | None) -> datetime | None:
-    """An ISO 8601 text, of UTC unless it says otherwise."""
+def instant(name: str, value: str | datetime | None, *, is_end: bool = False) -> datetime | None:
+    """An ISO 8601 text, of UTC unless it says otherwise. As an end it holds for the whole of its millisecond, which
+    is as exactly as instants are told.
+    """
     if value is None:
         return None
     if isinstance(value, str):
@@ -157,4 +159,6 @@ def instant(name: str, value: str | datetime | None) -> datetime | None:
             raise DBOSException(
                 f"{name} must be an ISO 8601 time such as 2026-01-31T12:00:00Z, not {value!r}"
             ) from error
+    if is_end and value.microsecond % 1000 == 0:
+        value = value.replace(microsecond=value.microsecond + 999)
     return value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)

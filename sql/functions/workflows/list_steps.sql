@@ -35,8 +35,8 @@ begin
     case when p_load_output then c.error end,
     c.child_id,
     c.wake_at,
-    (extract(epoch from c.started_at) * 1000)::bigint,
-    (extract(epoch from c.completed_at) * 1000)::bigint
+    floor(extract(epoch from c.started_at) * 1000)::bigint,
+    floor(extract(epoch from c.completed_at) * 1000)::bigint
   from pyengine.checkpoints as c
   where c.workflow_id = p_workflow_id
   order by c.step_id
