@@ -136,7 +136,8 @@ class _Start:
         parent = self.parent
         recorded = None if parent is None else parent.run.recorded(parent.step_id, self.spec.name)
         if recorded is not None and recorded.child_id is not None:
-            self._take_id_request()
+            if self._take_id_request() is not None and self._rejects(recorded.child_id):
+                await self._check_first_start(recorded.child_id)
             return Started(recorded.child_id)
         if recorded is not None and recorded.error is not None:
             self._take_id_request()
@@ -163,6 +164,20 @@ class _Start:
             return None
         request.is_taken = True
         return request.workflow_id
+
+    def _rejects(self, workflow_id: str) -> bool:
+        request = self.settings.id_request
+        return request is not None and request.reject_existing and request.workflow_id == workflow_id
+
+    async def _check_first_start(self, workflow_id: str) -> None:
+        """In a replay: a child is on record also where the id was in use already, and the first run was told so."""
+        assert self.parent is not None
+        run, step_id = self.parent.run, self.parent.step_id
+        found = await self._call(lambda: self.executor.database.all(calls.get_workflows, workflow_ids=[workflow_id]))
+        is_own = any(row.parent_workflow_id == run.workflow_id for row in found)
+        is_first = all(row.child_id != workflow_id for number, row in run.checkpoints.items() if number < step_id)
+        if not (is_own and is_first):
+            raise DBOSWorkflowIDInUseError(workflow_id)
 
     def _workflow_id(self) -> str:
         asked = self._take_id_request()
@@ -302,8 +317,7 @@ class _Start:
             return
         if (verdict.existing_name, verdict.existing_class_name) != (self.spec.name, self.spec.class_name):
             raise DBOSConflictingWorkflowError(workflow_id, f"it runs {verdict.existing_name}, not {self.spec.name}")
-        request = self.settings.id_request
-        if request is not None and request.reject_existing and request.workflow_id == workflow_id:
+        if self._rejects(workflow_id):
             raise DBOSWorkflowIDInUseError(workflow_id)
 
 

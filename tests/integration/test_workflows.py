@@ -251,6 +251,42 @@ def test_an_id_can_be_asked_to_be_new(dbos: Dbos, flavour: Flavour) -> None:
         SetWorkflowID("new", workflow_id_reuse_policy="perhaps")  # type: ignore[arg-type]
 
 
+def test_what_was_told_of_an_id_in_use_holds_in_a_replay(dbos: Dbos, flavour: Flavour) -> None:
+    first = threading.Event()
+    seen: list[list[str]] = []
+
+    @flavour.workflow(name="child")
+    async def child() -> str:
+        return "child"
+
+    @flavour.workflow(name="parent")
+    async def parent() -> list[str]:
+        told = []
+        for workflow_id in ("taken", "new", "new"):
+            with SetWorkflowID(workflow_id, workflow_id_reuse_policy="reject"):
+                try:
+                    told.append(await flavour.call(child))
+                except DBOSWorkflowIDInUseError as error:
+                    told.append(f"{error.workflow_id} is in use")
+        seen.append(told)
+        if not first.is_set():
+            first.set()
+            await flavour.ask("sleep", 300)
+        return told
+
+    async def main() -> list[str]:
+        with SetWorkflowID("taken"):
+            await flavour.call(child)
+        with SetWorkflowID("p"):
+            await flavour.start(parent)
+        await flavour.until_set(first)
+        await flavour.ask("cancel_workflow", "p")
+        return list(await flavour.result(await flavour.ask("resume_workflow", "p")))
+
+    assert flavour.run(main()) == ["taken is in use", "child", "new is in use"]
+    assert seen[0] == seen[1]
+
+
 def test_an_id_of_another_function_is_a_conflict(dbos: Dbos, flavour: Flavour) -> None:
     @flavour.workflow(name="one")
     async def one() -> int:
@@ -463,4 +499,5 @@ def test_side_by_side_in_one_workflow_numbers_are_the_same_in_every_replay(dbos:
     DBOS.resume_workflow("p")
     assert handle.get_result() == [0, 1, 2, 0, 10, 20]
     assert sorted(calls) == ["child 0", "child 1", "child 2", "step 0", "step 1", "step 2"]
-    assert [status.workflow_id for status in DBOS.list_workflows(parent_workflow_id="p")] == ["p-4", "p-6", "p-8"]
+    children = {status.workflow_id for status in DBOS.list_workflows(parent_workflow_id="p")}
+    assert children == {"p-4", "p-6", "p-8"}
