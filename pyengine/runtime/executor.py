@@ -381,6 +381,8 @@ class Executor:
 
     def run_claim(self, claim: Claim, identity: Identity) -> None:
         """Run a workflow that this incarnation claimed off a queue."""
+        if self._is_stopping:
+            return  # it is handed back with the rest
         spec = self.registry.workflow(claim.name)
         run = Run(
             self,
