@@ -167,4 +167,4 @@ class Session:
 
 
 def run(connection: Connection, function: Function[Any], schema: str, values: list[Any]) -> psycopg.Cursor[Any]:
-    return connection.execute(statement(function, schema), values)
+    return connection.execute(statement(function, schema), values, binary=True)
