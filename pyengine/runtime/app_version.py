@@ -17,6 +17,10 @@ from typing import Any
 
 from .._version import PROTOCOL
 
+# Names that many pieces of code share: typed at a prompt, given with -c, made by exec. What is on record under such a
+# name may be the source of another piece.
+_NO_ONES_FILES = frozenset({"<string>", "<stdin>"})
+
 
 def compute(functions: Iterable[Callable[..., Any]], app_name: str) -> str:
     """The same for the same workflows in every process, in whatever order they were imported."""
@@ -32,12 +36,13 @@ def _fingerprint(function: Callable[..., Any]) -> str:
     # The module is left out: a program is `__main__` when run and has its own name when a server imports it.
     function = _innermost(function)
     name = getattr(function, "__qualname__", type(function).__qualname__)
-    try:
-        lines = textwrap.dedent(inspect.getsource(function)).splitlines()
-        return f"{name}\nsource\n" + "\n".join(line.rstrip() for line in lines)
-    except (OSError, TypeError, SyntaxError, tokenize.TokenError):
-        pass  # typed at a prompt, made by exec, or shipped without sources
     code = getattr(function, "__code__", None)
+    if getattr(code, "co_filename", "") not in _NO_ONES_FILES:
+        try:
+            lines = textwrap.dedent(inspect.getsource(function)).splitlines()
+            return f"{name}\nsource\n" + "\n".join(line.rstrip() for line in lines)
+        except (OSError, TypeError, SyntaxError, tokenize.TokenError):
+            pass  # shipped without sources
     return f"{name}\ncode\n" + (_describe_code(code) if isinstance(code, CodeType) else "")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import linecache
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from pyengine.runtime import app_version
 
@@ -65,6 +68,16 @@ def test_wrappers_are_looked_through() -> None:
     assert app_version.compute([Shop().order], "app") == app_version.compute([Shop.order], "app")
     assert app_version.compute([Shop.__dict__["close"]], "app") == app_version.compute([Shop.close], "app")
     assert app_version.compute([Called()], "app") == app_version.compute([Called.__call__], "app")
+
+
+def test_the_source_of_other_code_of_the_same_name_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_line = made("def f(x):\n    return x")
+    lower = made("\n\ndef f(x):\n    return x")
+    lines = [f"def other_{number}(): pass\n" for number in range(9)]
+    # As `python -c` leaves it behind from Python 3.13 on.
+    monkeypatch.setitem(linecache.cache, "<string>", (1, None, lines, "<string>"))
+
+    assert app_version.compute([one_line], "app") == app_version.compute([lower], "app")
 
 
 def test_without_source_the_compiled_code_counts() -> None:
