@@ -178,9 +178,9 @@ class Processes:
         """Kill what still runs, and remove the embedded servers that the programs made in their folders."""
         for program in self.started:
             program.close()
-        for folder in {program.folder for program in self.started}:
-            if (folder / ".pyengine").exists():
-                embedded.remove(folder)
+        # Below the folders, too: a program may change to another, or make one.
+        for home in {home for program in self.started for home in program.folder.rglob(".pyengine")}:
+            embedded.remove(home.parent)
 
 
 @pytest.fixture
