@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any, Literal
 
 from ..errors import DBOSException
+from ..runtime.checks import check_priority, check_seconds, check_workflow_id, is_utf8
 from ..runtime.context import UNSET, Settings, Unset, WorkflowIDRequest, current_settings
-from ..runtime.starts import check_priority, check_seconds, check_workflow_id, is_utf8
 
 # NUL as JSON text. After a backslash it is an escaped backslash and four digits.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")

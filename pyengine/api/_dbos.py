@@ -64,7 +64,6 @@ class DBOS(Management):
         self.executor = None
         self._release: Callable[[], None] = _nothing
         self._lock = threading.RLock()
-        self._fastapi = fastapi
         self._config = resolve(config, announce=False)
         logs.configure(self._config.log_level, self._config.console_log_level)
         logs.logger.info("Initializing DBOS")

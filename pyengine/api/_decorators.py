@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
 from ..errors import DBOSException
+from ..runtime.checks import check_seconds
 from ..runtime.execute import call_workflow
 from ..runtime.io import BLOCKING, SUSPENDING, run_blocking
 from ..runtime.registry import REGISTRY, TEMPORARY_PREFIX, ScheduleSpec, StepSpec, WorkflowSpec
 from ..runtime.slots import check_cron
-from ..runtime.starts import check_seconds
 from ..runtime.steps import call_step
 from ._state import executor
 

@@ -13,12 +13,12 @@ from ..db import calls
 from ..db.database import Database
 from ..db.rows import StepRow, WorkflowRow
 from ..errors import DBOSException, DBOSNonExistentWorkflowError
+from ..runtime.checks import check_seconds
 from ..runtime.context import recording_run
 from ..runtime.executor import Executor
 from ..runtime.io import Io
 from ..runtime.outcomes import await_outcome, unwrap
 from ..runtime.registry import INTERNAL_QUEUE
-from ..runtime.starts import check_seconds
 from ..runtime.steps import recorded_call
 from ..serialization import Codec
 from ._status import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 import uuid
@@ -31,9 +30,6 @@ from .run import Run, check_size
 
 if TYPE_CHECKING:
     from .executor import Executor, Identity
-
-MAX_PRIORITY = 2**31 - 1
-_LONGEST_SECONDS = 100 * 366 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,38 +315,3 @@ class _Start:
             raise DBOSConflictingWorkflowError(workflow_id, f"it runs {verdict.existing_name}, not {self.spec.name}")
         if self._rejects(workflow_id):
             raise DBOSWorkflowIDInUseError(workflow_id)
-
-
-def check_workflow_id(workflow_id: str) -> str:
-    if not isinstance(workflow_id, str) or not workflow_id.strip():
-        raise DBOSException(f"a workflow id must be a non-empty string, not {workflow_id!r}")
-    if "\0" in workflow_id or not is_utf8(workflow_id):
-        raise DBOSException(f"a workflow id must be text that Postgres can store, not {workflow_id!r}")
-    return workflow_id
-
-
-def is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def check_seconds(name: str, value: float | None, *, allow_zero: bool = False) -> float | None:
-    if value is None:
-        return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or value < 0 or (value == 0 and not allow_zero):
-        raise DBOSException(f"{name} must be a positive number of seconds, not {value!r}")
-    if value > _LONGEST_SECONDS:
-        raise DBOSException(f"{name} must be at most a hundred years, not {value!r} seconds")
-    return float(value)
-
-
-def check_priority(value: int | None) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PRIORITY:
-        raise DBOSException(f"priority must be a whole number from 1 (first) to {MAX_PRIORITY}, not {value!r}")
-    return value

@@ -12,28 +12,7 @@ from plugins.processes import Processes
 ROOT = Path(__file__).resolve().parents[2]
 
 # The tutorial's first program, as it is printed there.
-PROGRAM = """
-from dbos import DBOS
-
-DBOS()
-
-@DBOS.step()
-def step_one():
-    print("Step one completed!")
-
-@DBOS.step()
-def step_two():
-    print("Step two completed!")
-
-@DBOS.workflow()
-def dbos_workflow():
-    step_one()
-    step_two()
-
-if __name__ == "__main__":
-    DBOS.launch()
-    dbos_workflow()
-"""
+PROGRAM = (ROOT / "tests" / "e2e" / "tutorial" / "1_steps.py").read_text()
 NAMES = """
 import dbos, dbos.error, pyengine
 from dbos.error import DBOSException
