@@ -1,4 +1,4 @@
-"""What an executor tells its supervisor, if it has one. The supervisor implements it in shared memory: no call of these waits."""
+"""What an executor tells its supervisor, if it has one. It is kept in shared memory: no call of these waits."""
 
 from __future__ import annotations
 
