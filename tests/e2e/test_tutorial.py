@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from plugins.embedded_projects import Project
-from plugins.processes import ROOT, Processes, Program
+from plugins.processes import ROOT, WHOLE_LINES, Processes, Program
 
 pytest.importorskip("fastapi_cli")
 
@@ -55,7 +55,7 @@ class Reader:
         search = [str(commands), os.path.dirname(sys.executable), os.environ["PATH"]]
         self._environment = {
             "PATH": os.pathsep.join(search),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "compat" / "dbos")]),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "compat" / "dbos"), str(WHOLE_LINES)]),
         }
 
     def runs(self, *command: str) -> Program:

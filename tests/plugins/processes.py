@@ -25,6 +25,7 @@ import pytest
 from pyengine import embedded
 
 ROOT = Path(__file__).resolve().parents[2]
+WHOLE_LINES = Path(__file__).parent / "whole_lines"
 # Programs under test must not inherit which database the developer's own shell points at.
 FOREIGN = ("DBOS_", "PYENGINE_", "PG")
 
@@ -132,7 +133,8 @@ class Processes:
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-        return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(extra or {})}
+        path = os.pathsep.join((str(ROOT), str(WHOLE_LINES)))
+        return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(extra or {})}
 
     def start(
         self,
