@@ -3,6 +3,7 @@
 -- Replaced on every install, after the functions. Reads of one workflow are one statement here, hence one snapshot: it is never
 -- seen in two places or in none.
 -- Instants are rounded down to milliseconds: who asks for workflows not older than what is read here finds that one, too.
+-- Views call no function of the engine: one that a view uses could not be dropped and made anew by an install.
 
 create or replace view pyengine.workflow_status as
 select
@@ -46,3 +47,66 @@ left join pyengine.executors as e on e.executor_id = coalesce(f.executor_id, o.e
 
 comment on view pyengine.workflow_status is
   'Every workflow with its status, as the API tells it; executor_id is the label of the executor that runs or ran it last.';
+
+create or replace view pyengine.executor_status as
+select
+  e.executor_id,
+  case
+    when e.dead_at is not null then 'DEAD'
+    when e.lease_expires_at <= clock_timestamp() then 'SILENT'
+    else 'ALIVE'
+  end as state,
+  e.label,
+  e.host,
+  e.pid,
+  e.application,
+  e.app_version,
+  (select count(*) from pyengine.in_flight as f where f.executor_id = e.executor_id) as running,
+  e.registered_at,
+  e.beat_at,
+  e.lease_expires_at,
+  e.liveness_pid is not null as holds_liveness,
+  e.dead_at,
+  e.dead_reason,
+  e.handed_over_at
+from pyengine.executors as e;
+
+comment on view pyengine.executor_status is
+  'Every executor that is known, living or not: ALIVE, SILENT (its lease is over, nobody has marked it yet) or DEAD, and why.';
+
+-- Counts what is unfinished, so it costs as much as there is: for a look a minute, not for one a request.
+create or replace view pyengine.queue_status as
+select
+  f.application,
+  f.queue as queue_name,
+  f.enqueued,
+  f.delayed,
+  f.running,
+  f.crashed,
+  coalesce(extract(epoch from clock_timestamp() - greatest(w.created_at, h.run_at)), 0)::double precision as oldest_seconds,
+  h.workflow_id as oldest_id
+from (
+  select
+    i.application,
+    i.queue,
+    count(*) filter (where i.status = 'ENQUEUED') as enqueued,
+    count(*) filter (where i.status = 'DELAYED') as delayed,
+    count(*) filter (where i.status = 'PENDING') as running,
+    count(*) filter (where i.crashes > 0) as crashed
+  from pyengine.in_flight as i
+  where i.queue is not null
+  group by i.application, i.queue
+) as f
+left join lateral (
+  select i.workflow_id, i.run_at
+  from pyengine.in_flight as i
+  where i.queue = f.queue
+    and i.application = f.application
+    and i.status = 'ENQUEUED'
+  order by i.seq
+  limit 1
+) as h on true
+left join pyengine.workflows as w on w.workflow_id = h.workflow_id;
+
+comment on view pyengine.queue_status is
+  'Unfinished work by queue: how much waits, is delayed, runs, has crashed its process, and for how long the oldest has waited.';
