@@ -104,6 +104,7 @@ create index workflows_created_idx on pyengine.workflows (created_at, workflow_i
 create index workflows_parent_idx on pyengine.workflows (parent_id) where parent_id is not null;
 
 -- One narrow row per unfinished workflow. PENDING rows carry the claim's fence and its executor; nobody else's do.
+-- token_floor is null until a claim was lost: from then on it is the highest fencing token that was given out.
 create sequence pyengine.in_flight_seq cache 32;
 
 create table pyengine.in_flight (
@@ -126,6 +127,7 @@ create table pyengine.in_flight (
   executor_id bigint,
   fence bigint,
   claimed_at timestamptz,
+  token_floor bigint,
   constraint in_flight_pkey primary key (workflow_id),
   constraint in_flight_status_check check (status in ('ENQUEUED', 'DELAYED', 'PENDING')),
   constraint in_flight_owner_check check ((status = 'PENDING') = (executor_id is not null)),
@@ -196,6 +198,7 @@ create table pyengine.outcomes (
   executor_id bigint,
   fence bigint,
   claimed_at timestamptz,
+  token_floor bigint,
   constraint outcomes_pkey primary key (workflow_id),
   constraint outcomes_status_check
     check (status in ('SUCCESS', 'ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED'))

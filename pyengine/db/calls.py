@@ -51,6 +51,7 @@ claim_workflows = Function(
 )
 load_claims = Function("load_claims", _EXECUTOR + ", fences bigint[]", rows.Claim)
 finish_workflow: Function[str] = Function("finish_workflow", _CLAIMED + ", status text, output bytea, error bytea")
+lock_claim: Function[str] = Function("lock_claim", "workflow_id text, fence bigint")
 cancel_workflow: Function[str] = Function("cancel_workflow", "workflow_id text")
 resume_workflow: Function[str] = Function("resume_workflow", "workflow_id text, queue text")
 expire_deadlines: Function[int] = Function("expire_deadlines", "limit integer")

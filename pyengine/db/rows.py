@@ -47,6 +47,7 @@ class Duty(NamedTuple):
 class StartVerdict(NamedTuple):
     verdict: str
     fence: int | None
+    fencing_token: int | None
     deadline: datetime | None
     existing_name: str | None
     existing_class_name: str | None
@@ -93,6 +94,7 @@ class Claim(NamedTuple):
     verdict: str
     workflow_id: str
     fence: int
+    fencing_token: int
     name: str
     class_name: str | None
     config_name: str | None

@@ -1,6 +1,7 @@
 -- _end_fence_holders: terminate the backends that write for a dead executor and do not come to an end.
 --
--- A client that froze while it read a large answer keeps its transaction, and with it the fence, open. Only shared holders are ended:
+-- A client that froze while it read a large answer keeps its transaction, and with it the fence, open; one that froze in a
+-- transaction of its own after lock_claim keeps a row, and shows by the 'user' lock whose. Only shared holders are ended:
 -- an exclusive one is another takeover at work. Backends of roles that this one may not signal are left.
 -- Fence: for executors marked dead only. Repeat: ends who is left. Locks: none (reads pg_locks). Raises: nothing.
 -- Returns: how many backends were told to end.
@@ -12,7 +13,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-  v_key constant bigint := pyengine._advisory_key('fence', p_executor_id::text);
+  v_keys constant bigint[] := array[
+    pyengine._advisory_key('fence', p_executor_id::text), pyengine._advisory_key('user', p_executor_id::text)
+  ];
   v_count integer := 0;
   v_pid integer;
 begin
@@ -23,7 +26,7 @@ begin
     where l.locktype = 'advisory'
       and l.database = (select d.oid from pg_database as d where d.datname = current_database())
       and l.objsubid = 1
-      and (l.classid::bigint << 32) | l.objid::bigint = v_key
+      and (l.classid::bigint << 32) | l.objid::bigint = any (v_keys)
       and l.mode = 'ShareLock'
       and l.granted
       and l.pid <> pg_backend_pid()

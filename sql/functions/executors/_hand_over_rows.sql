@@ -71,7 +71,8 @@ begin
     replay = true,
     executor_id = null,
     fence = null,
-    claimed_at = null
+    claimed_at = null,
+    token_floor = pyengine._fencing_token(i.claimed_at, i.token_floor)
   where i.workflow_id = any (v_ids);
 
   get diagnostics moved = row_count;

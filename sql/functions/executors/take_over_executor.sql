@@ -5,8 +5,8 @@
 -- Repeat: takes what is left; an executor that is handed over answers (0, 0, false).
 -- Interleaving: two takeovers follow each other on the fence. Late finishes come before (the row is gone) or never.
 --   Cancellations decide by their DELETE. Crash: the chunk is rolled back, the next caller takes it.
--- remaining: call again, at once or at the next round. Also true when the fence could not be had in 200 ms: the backends
---   that keep it are told to end, as far as this role may.
+-- remaining: call again, at once or at the next round. Also true when the fence could not be had in 200 ms, or when all rows left
+--   are locked: the backends that write for the executor are told to end, as far as this role may.
 -- Locks: fence (exclusive), lanes, in-flight rows by id, outcomes, executors row.
 -- Raises: WF005, WF101 invalid_argument (not marked dead, or a limit out of range); 55P03 when a row lock took 200 ms.
 create or replace function pyengine.take_over_executor(p_dead_id bigint, p_limit integer)
@@ -67,6 +67,9 @@ begin
       and not exists (select from pyengine.in_flight as i where i.executor_id = p_dead_id);
 
     remaining := not found;
+    if remaining and moved + quarantined = 0 then
+      perform pyengine._end_fence_holders(p_dead_id);
+    end if;
     delete from pyengine.interrupts as n where n.executor_id = p_dead_id;
   else
     remaining := false;

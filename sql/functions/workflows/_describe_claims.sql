@@ -11,6 +11,7 @@ returns table (
   verdict text,
   workflow_id text,
   fence bigint,
+  fencing_token bigint,
   name text,
   class_name text,
   config_name text,
@@ -55,7 +56,7 @@ begin
   )
   select
     case when c.has_inputs then 'claimed' else 'claimed_large' end,
-    f.workflow_id, f.fence, w.name, w.class_name, w.config_name,
+    f.workflow_id, f.fence, pyengine._fencing_token(f.claimed_at, f.token_floor), w.name, w.class_name, w.config_name,
     case when c.has_inputs then w.inputs end,
     f.queue, f.partition_key, f.priority, f.app_version, f.attempts, f.crashes, f.replay, f.deadline, w.parent_id,
     w.authenticated_user, w.assumed_role, w.authenticated_roles, w.attributes, w.schedule_name

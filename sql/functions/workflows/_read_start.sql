@@ -12,6 +12,7 @@ create or replace function pyengine._read_start(
 returns table (
   verdict text,
   fence bigint,
+  fencing_token bigint,
   deadline timestamptz,
   existing_name text,
   existing_class_name text,
@@ -28,6 +29,7 @@ begin
   return query
   select case when own.is_mine then 'yours' else 'exists' end,
     case when own.is_mine then p_fence end,
+    case when own.is_mine then pyengine._fencing_token(i.claimed_at, i.token_floor) end,
     coalesce(i.deadline, o.deadline),
     h.name,
     h.class_name,

@@ -40,10 +40,12 @@ begin
 
   v_key := pyengine._enter_lane(p_workflow_id, v_application, p_queue, v_key);
   insert into pyengine.in_flight (
-    workflow_id, status, queue, partition_key, priority, application, app_version, max_recovery_attempts, replay
+    workflow_id, status, queue, partition_key, priority, application, app_version, max_recovery_attempts, replay,
+    token_floor
   )
   select
-    o.workflow_id, 'ENQUEUED', p_queue, v_key, o.priority, v_application, o.app_version, o.max_recovery_attempts, true
+    o.workflow_id, 'ENQUEUED', p_queue, v_key, o.priority, v_application, o.app_version, o.max_recovery_attempts, true,
+    pyengine._fencing_token(o.claimed_at, o.token_floor)
   from pyengine.outcomes as o
   where o.workflow_id = p_workflow_id;
 

@@ -21,7 +21,8 @@ begin
     where f.workflow_id = p_workflow_id
     returning
       f.status, f.queue, f.partition_key, f.priority, f.app_version, f.run_at, f.timeout, f.deadline, f.attempts, f.crashes,
-      f.max_recovery_attempts, f.deduplication_id, f.executor_id, f.fence, f.claimed_at
+      f.max_recovery_attempts, f.deduplication_id, f.executor_id, f.fence, f.claimed_at,
+      f.token_floor
     into v_gone;
     exit when found;
 
@@ -44,12 +45,12 @@ begin
   v_now := pyengine._now();
   insert into pyengine.outcomes (
     workflow_id, status, completed_at, queue, partition_key, priority, app_version, run_at, timeout, deadline, attempts,
-    crashes, max_recovery_attempts, deduplication_id, executor_id, fence, claimed_at
+    crashes, max_recovery_attempts, deduplication_id, executor_id, fence, claimed_at, token_floor
   )
   values (
     p_workflow_id, 'CANCELLED', v_now, v_gone.queue, v_gone.partition_key, v_gone.priority, v_gone.app_version,
     v_gone.run_at, v_gone.timeout, v_gone.deadline, v_gone.attempts, v_gone.crashes, v_gone.max_recovery_attempts,
-    v_gone.deduplication_id, v_gone.executor_id, v_gone.fence, v_gone.claimed_at
+    v_gone.deduplication_id, v_gone.executor_id, v_gone.fence, v_gone.claimed_at, v_gone.token_floor
   );
 
   -- So that a run that sleeps need not wait for its next checkpoint to learn of it.

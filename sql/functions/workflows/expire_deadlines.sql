@@ -28,7 +28,8 @@ begin
       for update skip locked
     ))
     returning i.workflow_id, i.queue, i.partition_key, i.priority, i.app_version, i.run_at, i.timeout, i.deadline, i.attempts,
-      i.crashes, i.max_recovery_attempts, i.deduplication_id, i.executor_id, i.fence, i.claimed_at
+      i.crashes, i.max_recovery_attempts, i.deduplication_id, i.executor_id, i.fence, i.claimed_at,
+      i.token_floor
   ),
   told as (
     insert into pyengine.interrupts as n (executor_id, workflow_id, fence, reason, raised_at)
@@ -39,9 +40,9 @@ begin
   )
   insert into pyengine.outcomes as o
     (workflow_id, status, completed_at, queue, partition_key, priority, app_version, run_at, timeout, deadline, attempts, crashes,
-     max_recovery_attempts, deduplication_id, executor_id, fence, claimed_at)
+     max_recovery_attempts, deduplication_id, executor_id, fence, claimed_at, token_floor)
   select g.workflow_id, 'CANCELLED', v_now, g.queue, g.partition_key, g.priority, g.app_version, g.run_at, g.timeout, g.deadline,
-    g.attempts, g.crashes, g.max_recovery_attempts, g.deduplication_id, g.executor_id, g.fence, g.claimed_at
+    g.attempts, g.crashes, g.max_recovery_attempts, g.deduplication_id, g.executor_id, g.fence, g.claimed_at, g.token_floor
   from gone as g;
 
   get diagnostics v_count = row_count;

@@ -34,13 +34,14 @@ begin
     where i.workflow_id = p_workflow_id
       and i.fence = p_fence
     returning i.queue, i.partition_key, i.priority, i.app_version, i.run_at, i.timeout, i.deadline, i.attempts, i.crashes,
-      i.max_recovery_attempts, i.deduplication_id, i.claimed_at
+      i.max_recovery_attempts, i.deduplication_id, i.claimed_at, i.token_floor
   )
   insert into pyengine.outcomes as o
     (workflow_id, status, output, error, completed_at, queue, partition_key, priority, app_version, run_at, timeout, deadline,
-     attempts, crashes, max_recovery_attempts, deduplication_id, executor_id, fence, claimed_at)
+     attempts, crashes, max_recovery_attempts, deduplication_id, executor_id, fence, claimed_at, token_floor)
   select p_workflow_id, p_status, p_output, p_error, v_now, g.queue, g.partition_key, g.priority, g.app_version, g.run_at,
-    g.timeout, g.deadline, g.attempts, g.crashes, g.max_recovery_attempts, g.deduplication_id, p_executor_id, p_fence, g.claimed_at
+    g.timeout, g.deadline, g.attempts, g.crashes, g.max_recovery_attempts, g.deduplication_id, p_executor_id, p_fence, g.claimed_at,
+    g.token_floor
   from gone as g;
 
   if found then

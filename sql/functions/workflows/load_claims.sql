@@ -9,6 +9,7 @@ returns table (
   verdict text,
   workflow_id text,
   fence bigint,
+  fencing_token bigint,
   name text,
   class_name text,
   config_name text,
@@ -47,8 +48,8 @@ begin
   );
 
   return query
-  select c.verdict, c.workflow_id, c.fence, c.name, c.class_name, c.config_name, c.inputs, c.queue, c.partition_key, c.priority,
-    c.app_version, c.attempts, c.crashes, c.replay, c.deadline, c.parent_id, c.authenticated_user, c.assumed_role,
+  select c.verdict, c.workflow_id, c.fence, c.fencing_token, c.name, c.class_name, c.config_name, c.inputs, c.queue,
+    c.partition_key, c.priority, c.app_version, c.attempts, c.crashes, c.replay, c.deadline, c.parent_id, c.authenticated_user, c.assumed_role,
     c.authenticated_roles, c.attributes, c.schedule_name
   from pyengine._describe_claims(v_ids) as c
   where c.fence = any (p_fences);

@@ -36,6 +36,7 @@ create or replace function pyengine.start_workflow(
 returns table (
   verdict text,
   fence bigint,
+  fencing_token bigint,
   deadline timestamptz,
   existing_name text,
   existing_class_name text,
@@ -64,6 +65,7 @@ begin
       v_now := pyengine._now();
       verdict := 'yours';
       fence := p_fence;
+      fencing_token := pyengine._fencing_token(v_now, null);
       deadline := least(p_deadline, v_now + p_timeout);
       insert into pyengine.in_flight as i
         (workflow_id, status, application, app_version, timeout, deadline, attempts, max_recovery_attempts,
@@ -74,8 +76,10 @@ begin
       exit;
     end if;
 
-    select s.verdict, s.fence, s.deadline, s.existing_name, s.existing_class_name, s.existing_config_name, s.existing_status
-    into verdict, fence, deadline, existing_name, existing_class_name, existing_config_name, existing_status
+    select
+      s.verdict, s.fence, s.fencing_token, s.deadline, s.existing_name, s.existing_class_name, s.existing_config_name,
+      s.existing_status
+    into verdict, fence, fencing_token, deadline, existing_name, existing_class_name, existing_config_name, existing_status
     from pyengine._read_start(p_executor_id, p_fence, p_start_token, p_workflow_id) as s;
     exit when found;
   end loop;
@@ -92,6 +96,7 @@ begin
         select c.name from pyengine.checkpoints as c where c.workflow_id = p_parent_id and c.step_id = p_parent_step_id);
       if v_is_new then
         fence := null;
+        fencing_token := null;
         perform pyengine._discard_start(p_workflow_id, p_start_token);
       end if;
     end if;
