@@ -29,8 +29,9 @@ RANKS = {
     "integrations": 3,
     "api": 4,
     "__init__": 5,
-    "cli": 6,
-    "__main__": 7,
+    "supervisor": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 # Who may speak SQL: calls of functions, and the installer. `embedded` may ask the server it started whether it answers.
 SQL_PARTS = {"db", "schema"}
