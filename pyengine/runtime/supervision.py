@@ -22,6 +22,17 @@ class KillOrder:
     attempt: int
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the executor's work lives: the supervisor's warden beats and buries there."""
+
+    url: str
+    schema: str
+    is_pooled: bool
+    lease_ttl_seconds: float
+    is_strict: bool
+
+
 class Supervision(Protocol):
     @property
     def seat(self) -> str:
@@ -31,17 +42,39 @@ class Supervision(Protocol):
     def is_isolated(self) -> bool:
         """It claims suspects only, one at a time."""
 
+    def connected(self, place: Place) -> None:
+        """Before it registers."""
+
     def registered(self, executor_id: int, nonce: int) -> None: ...
 
     def fenced(self) -> None:
         """The lease is lost: be killed and replaced. A supervised executor never registers anew."""
 
-    def progress(self, *, done: int) -> None:
-        """Told at every tick: how many workflows came to an end here."""
+    def progress(self, *, done: int, busy: int) -> None:
+        """At every tick that the database answered: how many runs ended here, and how many there are."""
+
+    def count(self, *, done: int, busy: int) -> None:
+        """The same, whenever it changes."""
 
     def order(self, kill: KillOrder | None) -> None:
         """The earliest order that stands, or none. It holds even while the interpreter is held."""
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What the command line of a worker says; it goes before the program's own configuration.
+
+    queues: only these are served, and the internal one. is_dev: an embedded server may be used.
+    """
+
+    name: str | None = None
+    database_url: str | None = None
+    queues: tuple[str, ...] | None = None
+    is_dev: bool = True
+
+
 # Set in a supervised child before the user's module is imported
 current: Supervision | None = None
+assignment = Assignment()
+# The module that is being imported there
+importing: str | None = None

@@ -1,0 +1,146 @@
+"""How many executors fit here: what the cgroup allows, not what the machine has."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+# What an executor needs with an application of ordinary size. One that needs more says so with --processes.
+EXECUTOR_BYTES = 128 * 1024 * 1024
+_UNLIMITED = 1 << 60  # cgroup v1 says "no limit" with a number near 2^63
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What this process may use; None where nothing is set."""
+
+    cpus: float | None
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    processes: int
+    reason: str
+
+
+def default_size(limits: Limits | None = None, cpus: int | None = None) -> Size:
+    limits = cgroup_limits() if limits is None else limits
+    available = usable_cpus() if cpus is None else cpus
+    processes, reason = available, f"{available} CPU(s)"
+    if limits.cpus is not None and math.ceil(limits.cpus) < processes:
+        processes, reason = max(1, math.ceil(limits.cpus)), f"a limit of {limits.cpus:g} CPU(s)"
+    if limits.memory_bytes is not None:
+        # One of them for parent and warden.
+        room = max(1, limits.memory_bytes // EXECUTOR_BYTES - 1)
+        if room < processes:
+            processes, reason = room, f"a limit of {limits.memory_bytes // 2**20} MB of memory"
+    return Size(processes, reason)
+
+
+def usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def cgroup_limits(proc: Path = Path("/proc/self")) -> Limits:
+    """The lowest limits on the way from this process' cgroup up to the root, in version 2 or 1."""
+    try:
+        groups = _groups(proc)
+    except OSError:
+        return Limits(None, None)
+    return Limits(_lowest(_cpus(groups)), _lowest(_memory(groups)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    controllers: frozenset[str]  # empty: version 2
+    folder: Path
+    top: Path
+
+    def way_up(self) -> Iterator[Path]:
+        folder = self.folder
+        yield folder
+        while folder != self.top and folder != folder.parent:
+            folder = folder.parent
+            yield folder
+
+
+def _groups(proc: Path) -> list[_Group]:
+    mounts = list(_mounts((proc / "mountinfo").read_text()))
+    found = []
+    for line in (proc / "cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        controllers = frozenset(names.split(",")) if names else frozenset()
+        for mounted, root, point in mounts:
+            if mounted is None if not controllers else mounted is not None and controllers <= mounted:
+                # A container sees its own group as the mount's root, whatever the path says.
+                inside = os.path.relpath(path, root) if path.startswith(root) else "."
+                folder = point / inside
+                found.append(_Group(controllers, folder if folder.is_dir() else point, point))
+    return found
+
+
+def _mounts(text: str) -> Iterator[tuple[frozenset[str] | None, str, Path]]:
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        fields = before.split(" ")
+        if kind == "cgroup2":
+            yield None, fields[3], Path(fields[4])
+        elif kind == "cgroup":
+            yield frozenset(options.split(" ")[-1].split(",")), fields[3], Path(fields[4])
+
+
+def _cpus(groups: list[_Group]) -> Iterator[float]:
+    for group in groups:
+        for folder in group.way_up():
+            if not group.controllers:
+                quota, _, period = _text(folder / "cpu.max").partition(" ")
+            elif "cpu" in group.controllers:
+                quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+            else:
+                continue
+            if quota.isdigit() and period.isdigit() and int(quota) > 0 and int(period) > 0:
+                yield int(quota) / int(period)
+
+
+def _memory(groups: list[_Group]) -> Iterator[int]:
+    for group in groups:
+        for folder in group.way_up():
+            if not group.controllers:
+                limits = [_text(folder / "memory.max"), _text(folder / "memory.high")]
+            elif "memory" in group.controllers:
+                limits = [_text(folder / "memory.limit_in_bytes")]
+            else:
+                continue
+            yield from (int(limit) for limit in limits if limit.isdigit() and 0 < int(limit) < _UNLIMITED)
+
+
+def oom_kills(proc: Path = Path("/proc/self")) -> int:
+    """How many processes of this cgroup the kernel has killed for want of memory so far."""
+    try:
+        groups = _groups(proc)
+    except OSError:
+        return 0
+    for group in groups:
+        name = "memory.oom_control" if "memory" in group.controllers else "memory.events"
+        for line in _text(group.folder / name).splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _lowest(values: Iterator[float] | Iterator[int]) -> float | int | None:  # type: ignore[misc]
+    return min(values, default=None)
