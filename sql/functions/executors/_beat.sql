@@ -2,8 +2,9 @@
 --
 -- An executor that is dead or unknown is left as it is: the caller looks.
 -- The liveness lock counts only while the beat runs on the backend that took it: pid and start, since pids are used again.
+-- An interrupt stays while its fence is held: a claim that arrives late must not run the workflow under it again (_take_rows).
 -- Fence: the dead mark, judged on the row itself. Repeat: renews again. Locks: executors row, interrupts rows of this executor. Raises: nothing.
-create or replace function pyengine._beat(p_executor_id bigint, p_nonce bigint)
+create or replace function pyengine._beat(p_executor_id bigint, p_nonce bigint, p_held_fences bigint[])
 returns void
 language plpgsql
 volatile
@@ -34,8 +35,9 @@ begin
 
   delete from pyengine.interrupts as n
   where n.executor_id = p_executor_id
-    and n.raised_at < pyengine._now() - interval '60 seconds';
+    and n.raised_at < pyengine._now() - interval '60 seconds'
+    and n.fence <> all (p_held_fences);
 end;
 $function$;
 
-comment on function pyengine._beat(bigint, bigint) is 'Renew an executor''s lease and drop its old interrupts.';
+comment on function pyengine._beat(bigint, bigint, bigint[]) is 'Renew an executor''s lease and drop its old interrupts.';

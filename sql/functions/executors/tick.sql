@@ -40,7 +40,7 @@ declare
 begin
   if p_held_fences is not null then
     perform set_config('synchronous_commit', 'off', true);
-    perform pyengine._beat(p_executor_id, p_nonce);
+    perform pyengine._beat(p_executor_id, p_nonce, p_held_fences);
   end if;
 
   select e.application, e.app_version, e.lease_ttl, e.liveness_pid

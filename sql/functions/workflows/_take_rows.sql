@@ -5,6 +5,9 @@
 --
 -- A row without a version gets the executor's: whoever recovers the workflow must run the code that began it.
 --
+-- A claim may arrive again long after its repeat was answered, when its rows have ended. Of those it gets none back that were
+-- cancelled and then resumed: the run before may still be writing under this very fence. Its interrupt tells.
+--
 -- Fence:  the caller holds the lease; p_fence becomes the rows' fence.
 -- Repeat: the caller's.
 -- Locks:  in-flight rows that the caller has locked already.
@@ -40,6 +43,13 @@ begin
       app_version = coalesce(f.app_version, p_app_version),
       deadline = coalesce(f.deadline, v_now + f.timeout)
     where f.ctid = any (p_rows)
+      and not exists (
+        select
+        from pyengine.interrupts as n
+        where n.executor_id = p_executor_id
+          and n.workflow_id = f.workflow_id
+          and n.fence = p_fence
+      )
     returning f.workflow_id
   )
   select array_agg(t.workflow_id)
