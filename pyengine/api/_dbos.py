@@ -12,7 +12,7 @@ from .. import logs
 from ..config import DBOSConfig, resolve
 from ..config.notes import announcer
 from ..errors import DBOSException, DBOSInitializationError
-from ..runtime import signals, starts
+from ..runtime import signals, starts, supervision
 from ..runtime.context import StepStatus, current_frame, current_settings
 from ..runtime.executor import Executor
 from ..runtime.io import BLOCKING, SUSPENDING, Io, run_blocking
@@ -64,7 +64,7 @@ class DBOS(Management):
         self.executor = None
         self._release: Callable[[], None] = _nothing
         self._lock = threading.RLock()
-        self._config = resolve(config, announce=False)
+        self._config = resolve(supervision.assigned(config), announce=False)
         logs.configure(self._config.log_level, self._config.console_log_level)
         logs.logger.info("Initializing DBOS")
         announcer.announce(self._config.notes)
@@ -89,6 +89,11 @@ class DBOS(Management):
         Raises DBOSInitializationError when that cannot be, DBOSException without a DBOS() before. A second call
         only warns.
         """
+        if supervision.importing is not None:
+            raise DBOSException(
+                f"DBOS.launch() was called while {supervision.importing} was imported: `pyengine worker` launches it "
+                'itself. Put the call under `if __name__ == "__main__":`'
+            )
         if STATE.instance is None:
             raise DBOSException("DBOS.launch() was called before DBOS(): create DBOS() first")
         STATE.instance._launch()
@@ -104,7 +109,8 @@ class DBOS(Management):
                 logs.logger.error("DBOS failed to launch: %s", error)
                 raise
             self.executor, self._release = launched, opened.release
-            signals.install_interrupt_hook(launched.interrupt_and_hand_back)
+            if supervision.current is None:  # else the parent answers Ctrl-C
+                signals.install_interrupt_hook(launched.interrupt_and_hand_back)
             atexit.register(self._at_exit)
             logs.logger.info("DBOS launched")
 

@@ -6,9 +6,9 @@ import os
 
 from ..config import Config
 from ..db.database import Database
-from ..errors import DBOSProtocolNotServedError
+from ..errors import DBOSInitializationError, DBOSProtocolNotServedError
 from ..logs import logger
-from ..runtime import app_version, signals
+from ..runtime import app_version, signals, supervision
 from ..runtime.database_home import OpenedDatabase, open_database, prepare_database
 from ..runtime.executor import Executor
 from ..runtime.registry import REGISTRY
@@ -22,6 +22,12 @@ def start_executor(config: Config) -> tuple[OpenedDatabase, Executor]:
     """Open and prepare the database, then register and launch an executor. Raises DBOSInitializationError; leaves
     nothing behind then.
     """
+    if config.database_url is None and not supervision.assignment.is_dev:
+        raise DBOSInitializationError(
+            "no database is configured: give system_database_url in DBOS(config=...), in dbos-config.yaml or as "
+            "DBOS_SYSTEM_DATABASE_URL, or give --sys-db-url. For development, --dev takes the embedded Postgres "
+            "of this folder"
+        )
     opened = open_database(config)
     try:
         # One more than the pool: the beat has its own.
@@ -47,6 +53,12 @@ def leave(executor: Executor) -> None:
 
 def _launch(opened: OpenedDatabase, config: Config) -> Executor:
     database = Database(opened.url, config.schema, pool_size=config.pool_size, revive=opened.revive)
+    if supervision.current is not None:
+        supervision.current.connected(
+            supervision.Place(
+                opened.url, config.schema, database.is_pooled, config.lease_ttl_seconds, config.strict_json
+            )
+        )
     executor = Executor(
         database=database,
         registry=REGISTRY,
@@ -57,6 +69,8 @@ def _launch(opened: OpenedDatabase, config: Config) -> Executor:
         lease_ttl_seconds=config.lease_ttl_seconds,
         max_threads=config.max_executor_threads,
         leave=leave,
+        supervision=supervision.current,
+        only_queues=supervision.assignment.queues,
     )
     try:
         executor.launch()

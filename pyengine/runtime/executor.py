@@ -11,7 +11,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -32,12 +32,13 @@ from .execute import execute_claim, execute_in_background, execute_unknown
 from .host import this_process
 from .housekeeping import take_over, vouch_for_the_dead
 from .io import BLOCKING, SUSPENDING, Io, run_blocking
-from .load import Load, Runs
+from .load import MAX_BUSY, Load, Runs
 from .loops import WorkflowLoop
 from .registry import INTERNAL_QUEUE, QueueSpec, Registry, ScheduleSpec, WorkflowSpec
 from .results import Results
 from .run import Run
 from .scheduler import Scheduler
+from .supervision import Supervision
 from .threads import DaemonThreads
 from .ticker import Ticker
 
@@ -78,8 +79,14 @@ class Executor:
         lease_ttl_seconds: float,
         max_threads: int | None,
         leave: Callable[[Executor], None],
+        supervision: Supervision | None = None,
+        only_queues: Collection[str] | None = None,
     ) -> None:
-        """`leave` ends the program: called when the schema no longer serves this engine and what ran here is done."""
+        """`leave` ends the program: called when the schema no longer serves this engine and what ran here is done.
+        `only_queues`: no others are claimed from, but the internal one.
+        """
+        self.supervision = supervision
+        self._only_queues = only_queues
         self._leave = leave
         self.database = database
         self.registry = registry
@@ -90,7 +97,8 @@ class Executor:
         self.lease_ttl_seconds = lease_ttl_seconds
         self.accepts_unversioned = False
         self.dispatcher = Dispatcher(self)
-        self.load = Load(self.dispatcher.wake_starved, max_threads)
+        is_isolated = supervision is not None and supervision.is_isolated
+        self.load = Load(self.dispatcher.wake_starved, max_threads, max_busy=1 if is_isolated else MAX_BUSY)
         self.runs = Runs(self.load, self._run_ended)
         self.results = Results(database, self.runs.holds)
         self.threads = DaemonThreads("pyengine-workflow", max_threads)
@@ -103,7 +111,10 @@ class Executor:
         self._hand_back_lock = threading.Lock()
         self._is_fenced = False
         self._is_stopping = False
+        self._is_draining = False
         self._has_handed_back = False
+        self.was_handed_back = False
+        self._done = 0
         self._is_served = True
         self.clock: ServerClock
 
@@ -152,6 +163,8 @@ class Executor:
         self._identity = Identity(registration.executor_id, nonce, registration.server_identity)
         self.clock = ServerClock(registration.server_time)
         self.accepts_unversioned = registration.is_latest_version
+        if self.supervision is not None:
+            self.supervision.registered(registration.executor_id, nonce)
         return registration
 
     def _forget_incarnation(self) -> None:
@@ -165,6 +178,8 @@ class Executor:
                 raise ExecutorStopping("the engine is shutting down")
             if not self._is_fenced:
                 return
+            if self.supervision is not None:
+                raise ExecutorStopping("this process lost its lease and is replaced")
             try:
                 self._register()
             except DBOSProtocolNotServedError as error:
@@ -181,11 +196,15 @@ class Executor:
                 return
             self._is_fenced = True
         logger.warning(
-            "Executor %d was declared dead; its work is taken over and it registers anew", identity.executor_id
+            "Executor %d was declared dead; its work is taken over and it %s",
+            identity.executor_id,
+            "registers anew" if self.supervision is None else "is replaced",
         )
         for run in self.runs.all():
             if run.identity == identity:
                 run.interrupt(lambda: ExecutorFenced("this executor was declared dead"))
+        if self.supervision is not None:
+            self.supervision.fenced()
         self.ticker.wake()
 
     def check_same_server(self, server_identity: str) -> None:
@@ -308,10 +327,19 @@ class Executor:
         try:
             session.one(calls.retire_executor, **self.owner, reason="retired")
             take_over(session, self.identity.executor_id, verb="Handed back")
+            self.was_handed_back = True
         except (psycopg.Error, ExecutorFenced) as error:
             logger.warning("Could not hand back unfinished work (%s); it is taken over when the lease ends", error)
         finally:
             session.close()
+
+    def begin_drain(self) -> None:
+        """Claim nothing more; every run stops at its next engine call, but may finish."""
+        self._is_draining = True
+        self.dispatcher.stop()
+        self.scheduler.stop()
+        for run in self.runs.all():
+            run.interrupt(_stopping, may_finish=True)
 
     def drain(self, seconds: float) -> None:
         """Give what runs here time to end."""
@@ -327,7 +355,8 @@ class Executor:
     # -- queues and schedules ----------------------------------------------------------------------
 
     def served_queues(self) -> list[str]:
-        return [INTERNAL_QUEUE, *self.registry.queues]
+        only = self._only_queues
+        return [INTERNAL_QUEUE, *(name for name in self.registry.queues if only is None or name in only)]
 
     def _declared(self, spec: QueueSpec | ScheduleSpec) -> None:
         """A declaration made after launch."""
@@ -335,7 +364,8 @@ class Executor:
             self.scheduler.add(spec)
         else:
             self._put_queue(spec)
-            self.dispatcher.wake(spec.name)
+            if spec.name in self.served_queues():
+                self.dispatcher.wake(spec.name)
 
     def _put_queue(self, queue: QueueSpec) -> None:
         self.database.one(
@@ -375,13 +405,13 @@ class Executor:
         """Enter a run; False when it runs already. One that comes while the engine stops is broken off as well."""
         if not self.runs.add(run):
             return False
-        if self._is_stopping:
+        if self._is_stopping or self._is_draining:
             run.interrupt(_stopping)
         return True
 
     def run_claim(self, claim: Claim, identity: Identity) -> None:
         """Run a workflow that this incarnation claimed off a queue."""
-        if self._is_stopping:
+        if self._is_stopping or self._is_draining:
             return  # it is handed back with the rest
         spec = self.registry.workflow(claim.name)
         run = Run(
@@ -411,7 +441,16 @@ class Executor:
         else:
             self.threads.submit(lambda: context.run(run_blocking, core(BLOCKING)))
 
+    def tell_progress(self) -> None:
+        """The database has answered a tick."""
+        if self.supervision is not None:
+            self.supervision.progress(done=self._done, busy=self.runs.count)
+
     def _run_ended(self, run: Run) -> None:
+        if self.supervision is not None:
+            with self._lock:
+                self._done += 1
+                self.supervision.count(done=self._done, busy=self.runs.count)
         queue = None if run.queue is None else self.registry.queues.get(run.queue)
         if queue is not None and queue.is_limited:
             self.dispatcher.wake(queue.name)

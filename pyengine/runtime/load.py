@@ -15,7 +15,10 @@ MAX_BUSY = 256
 class Load:
     """Counts claimed runs that are busy, and says how many more may be claimed."""
 
-    def __init__(self, on_room: Callable[[], None], max_threads: int | None = None) -> None:
+    def __init__(
+        self, on_room: Callable[[], None], max_threads: int | None = None, *, max_busy: int = MAX_BUSY
+    ) -> None:
+        self._max_busy = max_busy
         self._lock = threading.Lock()
         self._on_room = on_room
         self._max_threads = max_threads
@@ -23,7 +26,7 @@ class Load:
         self._busy_threads = 0
         self._is_starved = False
         # Not for one at a time: a claim costs about the same for one workflow as for many. The tick looks anyway.
-        self._worth_a_claim = max(1, min(MAX_BUSY, max_threads or MAX_BUSY) // 4)
+        self._worth_a_claim = max(1, min(max_busy, max_threads or max_busy) // 4)
 
     def room(self) -> int:
         """How many more workflows may be claimed now. After a 0, `on_room` is called once there is room again."""
@@ -45,7 +48,7 @@ class Load:
             self._on_room()
 
     def _room(self) -> int:
-        room = MAX_BUSY - self._busy
+        room = self._max_busy - self._busy
         return room if self._max_threads is None else min(room, self._max_threads - self._busy_threads)
 
 
@@ -91,6 +94,10 @@ class Runs:
 
     def holds(self, workflow_id: str) -> bool:
         return workflow_id in self._fences
+
+    @property
+    def count(self) -> int:
+        return len(self._runs)
 
     def all(self) -> list[Run]:
         with self._lock:

@@ -66,6 +66,7 @@ class Run:
         # Whether it takes one of the executor's threads: sync, and not called on a thread of the application's.
         self.needs_thread = False
         self._interruption: Callable[[], BaseException] | None = None
+        self._may_finish = False
 
     def __repr__(self) -> str:
         return f"Run({self.spec.name} {self.workflow_id})"
@@ -183,18 +184,21 @@ class Run:
 
     # -- interruption ------------------------------------------------------------------------------
 
-    def interrupt(self, make_error: Callable[[], BaseException]) -> None:
-        """Raise this in the run: at once where it waits in the engine, else at its next engine call."""
+    def interrupt(self, make_error: Callable[[], BaseException], *, may_finish: bool = False) -> None:
+        """Raise this in the run: at once where it waits in the engine, else at its next engine call. `may_finish`: a
+        run that makes no such call, because it is at its end, is let through.
+        """
         with self._lock:
             if self._interruption is not None:
                 return
             self._interruption = make_error
+            self._may_finish = may_finish
             waits = list(self._waits)
         for future in waits:
             settle(future, error=make_error())
 
-    def check(self) -> None:
-        if self._interruption is not None:
+    def check(self, *, at_end: bool = False) -> None:
+        if self._interruption is not None and not (at_end and self._may_finish):
             raise self._interruption()
 
     def heed(self, verdict: str | None) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,13 @@ class Assignment:
     database_url: str | None = None
     queues: tuple[str, ...] | None = None
     is_dev: bool = True
+
+
+def assigned(config: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """A program's configuration with what the command line says in its place."""
+    given = {"name": assignment.name, "system_database_url": assignment.database_url}
+    told = {key: value for key, value in given.items() if value is not None}
+    return {**(config or {}), **told} if told else config
 
 
 # Set in a supervised child before the user's module is imported

@@ -112,6 +112,7 @@ class Ticker:
                     # A former connection of ours may have held it still.
                     session.one(calls.hold_liveness, **identity.owner)
             self._heed(tick, identity)
+            executor.tell_progress()
             has_work = is_beat and vouch_for_the_dead(session, executor)
             if keep_house(session, executor) or has_work:
                 executor.dispatcher.wake(INTERNAL_QUEUE, *executor.served_queues())
