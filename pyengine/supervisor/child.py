@@ -23,6 +23,8 @@ from .. import logs
 from ..errors import DBOSException, DBOSInitializationError
 from ..logs import logger
 from ..runtime import supervision
+from ..runtime.drain import drain_steps
+from ..runtime.registry import REGISTRY
 from ..runtime.signals import flush_standard_streams
 from ..runtime.supervision import KillOrder, Place
 from . import exit_codes
@@ -149,16 +151,16 @@ class _Child:
 
     def _start(self, *, is_first: bool) -> int | None:
         """Import and launch; an exit status if that cannot be."""
-        from .. import DBOS
+        from ..api._dbos import DBOS
+        from ..api._state import STATE
 
         try:
             for target in self._spec.targets:
                 load(target, tells=is_first)
-            if DBOS.is_created():
-                DBOS.launch()
-            else:
-                DBOS()
-                DBOS.launch()
+            if STATE.instance is None:
+                DBOS()  # the module only declares; the rest is found as programs find it
+            self._check_queues()
+            DBOS.launch()
         except DBOSInitializationError as error:
             logger.error("%s", error.message)
             is_outage = isinstance(error.__cause__, psycopg.OperationalError)
@@ -176,18 +178,24 @@ class _Child:
             return exit_codes.UNUSABLE
         return None
 
+    def _check_queues(self) -> None:
+        unknown = sorted(set(self._spec.queues or ()) - set(REGISTRY.queues))
+        if unknown:
+            known = ", ".join(REGISTRY.queues) or "none"
+            raise DBOSInitializationError(f"--queues: {', '.join(unknown)} is not declared (declared: {known})")
+
     # -- the end -------------------------------------------------------------------------------------
 
     def _end(self) -> int:
         """Claim nothing more, let running steps end, hand over the rest. Beats go on as long as anything runs."""
-        from .. import DBOS
+        from ..api._dbos import DBOS
         from ..api._state import STATE
 
         self._slot.phase = Phase.DRAINING
         executor = None if STATE.instance is None else STATE.instance.executor
         if executor is None:
             return exit_codes.OK
-        executor.drain_steps(self._spec.grace_seconds, self._is_hurried)
+        drain_steps(executor, self._spec.grace_seconds, self._is_hurried)
         if self._is_hurried():
             executor.interrupt_and_hand_back()
         else:

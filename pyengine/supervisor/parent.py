@@ -14,7 +14,7 @@ from typing import Any
 
 from ..logs import logger
 from . import exit_codes
-from .board import Board, Kind, Killed, Phase, Slot, State
+from .board import Board, Killed, Kind, Phase, Slot, State
 from .child import run_executor
 from .obituary import how_it_ended
 from .pipes import pipe
