@@ -55,9 +55,7 @@ def _launch(opened: OpenedDatabase, config: Config) -> Executor:
     database = Database(opened.url, config.schema, pool_size=config.pool_size, revive=opened.revive)
     if supervision.current is not None:
         supervision.current.connected(
-            supervision.Place(
-                opened.url, config.schema, database.is_pooled, config.lease_ttl_seconds, config.strict_json
-            )
+            supervision.Place(opened.url, config.schema, config.lease_ttl_seconds, config.strict_json)
         )
     executor = Executor(
         database=database,
