@@ -29,7 +29,6 @@ class Place:
 
     url: str
     schema: str
-    is_pooled: bool
     lease_ttl_seconds: float
     is_strict: bool
 

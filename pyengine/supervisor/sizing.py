@@ -53,7 +53,7 @@ def cgroup_limits(proc: Path = Path("/proc/self")) -> Limits:
         groups = _groups(proc)
     except OSError:
         return Limits(None, None)
-    return Limits(_lowest(_cpus(groups)), _lowest(_memory(groups)))
+    return Limits(min(_cpus(groups), default=None), min(_memory(groups), default=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,3 @@ def _text(path: Path) -> str:
         return path.read_text().strip()
     except OSError:
         return ""
-
-
-def _lowest(values: Iterator[float] | Iterator[int]) -> float | int | None:  # type: ignore[misc]
-    return min(values, default=None)

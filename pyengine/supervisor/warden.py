@@ -20,7 +20,8 @@ from .. import logs
 from ..db import calls
 from ..db.database import Session
 from ..db.retry import Backoff, OutageLog
-from ..errors import DBOSStepTimeoutError, ExecutorFenced
+from ..db.sqlstate import is_connection_loss, is_race
+from ..errors import DBOSException, DBOSStepTimeoutError, ExecutorFenced
 from ..logs import logger
 from ..runtime.housekeeping import TAKEOVER_CHUNK
 from ..runtime.signals import flush_standard_streams
@@ -140,21 +141,36 @@ class Warden:
 
     def _bury_the_dead(self) -> None:
         dead = list(self._board.unburied())
+        # All marks first: what is handed over should not go to another one that is dead.
+        marked = [slot for slot in dead if self._try(self._mark, slot)]
+        for slot in marked:
+            self._try(self._hand_over, slot)
         for slot in dead:
-            self._mark(slot)
-        for slot in dead:
-            self._hand_over(slot)
             slot.buried = slot.generation
         if dead:
             self._bell.ring()
 
-    def _mark(self, slot: Slot) -> None:
+    def _try(self, act: Callable[[Slot], bool], slot: Slot) -> bool:
+        """What cannot be done for one, though Postgres answers, is left to its lease."""
+        try:
+            return act(slot)
+        except psycopg.Error as error:
+            if is_connection_loss(error) or is_race(error):
+                raise
+            reason: Exception = error
+        except DBOSException as error:
+            reason = error
+        logger.error("Could not hand over the work of executor %d: %s", slot.executor_id, reason)
+        return False
+
+    def _mark(self, slot: Slot) -> bool:
+        """False: the database does not know it, as after a failover that lost its registration."""
         told = obituary(slot)
         session = self._connect(slot)
         culprit = None if told.order is None else str(told.order["workflow_id"])
         if told.order is not None and told.order["step_id"] is not None and self._record_attempt(slot, told):
             culprit = None
-        session.one(
+        return session.one(
             calls.mark_executor_dead,
             executor_id=slot.executor_id,
             nonce=slot.nonce,
@@ -183,7 +199,7 @@ class Warden:
             return False
         return verdict == "ok"
 
-    def _hand_over(self, slot: Slot) -> None:
+    def _hand_over(self, slot: Slot) -> bool:
         """Chunk by chunk; the living are not forgotten meanwhile."""
         session = self._connect(slot)
         moved = quarantined = 0
@@ -201,6 +217,7 @@ class Warden:
                 quarantined,
                 slot.executor_id,
             )
+        return True
 
     # -- the connection ------------------------------------------------------------------------------
 
@@ -210,7 +227,7 @@ class Warden:
         place = self._find_place(slot)
         if place is None:
             raise psycopg.OperationalError("no executor has told yet where its work lives")
-        self._session = Session(place["url"], place["schema"], is_pooled=place["is_pooled"])
+        self._session = Session.open(place["url"], place["schema"], is_pooled=place["is_pooled"])
         self._place = place
         return self._session
 
