@@ -30,8 +30,7 @@ def start_executor(config: Config) -> tuple[OpenedDatabase, Executor]:
         )
     opened = open_database(config)
     try:
-        # One more than the pool: the beat has its own.
-        logger.info("Database: %s (at most %d connections)", opened.description, config.pool_size + 1)
+        logger.info("Database: %s", opened.description)
         prepared = prepare_database(opened, config)
         if lines := prepared.lines():
             logger.info("Database: %s", "; ".join(lines))
@@ -52,7 +51,9 @@ def leave(executor: Executor) -> None:
 
 
 def _launch(opened: OpenedDatabase, config: Config) -> Executor:
-    database = Database(opened.url, config.schema, pool_size=config.pool_size, revive=opened.revive)
+    database = Database(
+        opened.url, config.schema, pool_size=config.pool_size, is_pooled=config.is_pooled, revive=opened.revive
+    )
     if supervision.current is not None:
         supervision.current.connected(
             supervision.Place(opened.url, config.schema, config.lease_ttl_seconds, config.strict_json)
@@ -75,4 +76,11 @@ def _launch(opened: OpenedDatabase, config: Config) -> Executor:
     except BaseException:
         executor.stop()
         raise
+    logger.info("Connections: %s", describe_connections(database.pool_size, is_pooled=database.find_pooler()))
     return executor
+
+
+def describe_connections(pool_size: int, *, is_pooled: bool) -> str:
+    """How many connections a process opens."""
+    through = "; through a transaction pooler" if is_pooled else ""
+    return f"at most {pool_size + 1} ({pool_size} for calls, 1 for the beat), 1 more for a moment at the end{through}"

@@ -46,7 +46,7 @@ def session(url: str | None, schema: str | None) -> Iterator[Session]:
         if not verdict.served:
             code = ExitCode.NOT_SERVED if verdict.state == "unserved" else ExitCode.FAILURE
             raise CommandError(f"{verdict.message} (database: {database.description})", code)
-        connection = Session(database.url, config.schema)
+        connection = Session.open(database.url, config.schema)
         try:
             yield connection
         finally:

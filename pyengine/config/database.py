@@ -39,6 +39,8 @@ class Choice:
     name: str
     application_url: str | None = None
     notes: list[Note] = field(default_factory=list)
+    is_pooled: bool | None = None
+    """What the URL says of a transaction pooler; None: nothing."""
 
 
 # These say that a server is meant. A password or database name alone does not: files of the tutorial's time have them.
@@ -132,7 +134,8 @@ class _Chooser:
     def _choice(self, source: Source, found: tuple[str, str], application_url: str | None) -> Choice:
         url, key = found
         described = source.described(key)
-        parameters = dict(_parse(url, described, self._notes))
+        address = _parse(url, described, self._notes)
+        parameters = dict(address.parameters)
         parameters.update(self._connect_arguments())
         if not parameters.get("dbname") and not (self._environ.get("PGDATABASE") or "service" in parameters):
             parameters["dbname"] = self._field_database()
@@ -141,8 +144,8 @@ class _Chooser:
         if "sys_db_name" in self._merged and name != self._merged["sys_db_name"].value:
             self._notes.append(notes.info(f"sys_db_name does nothing here, because {key} names the database"))
         if application_url is not None:
-            application_url = urls.render(_parse(application_url, described, []))
-        return Choice(urls.render(parameters), described, name, application_url, self._notes)
+            application_url = urls.render(_parse(application_url, described, []).parameters)
+        return Choice(urls.render(parameters), described, name, application_url, self._notes, address.is_pooled)
 
     def _renamed(self, url: str) -> str:
         given = self._merged.get("sys_db_name")
@@ -199,11 +202,11 @@ def _place(source: Source) -> str:
     return "the argument" if source.kind == "argument" else source.kind
 
 
-def _parse(url: str, described: str, told: list[Note]) -> Mapping[str, str]:
+def _parse(url: str, described: str, told: list[Note]) -> urls.Address:
     try:
         address = urls.parse(url)
     except DBOSInitializationError as exc:
         raise DBOSInitializationError(f"{described}: {exc.message}") from None
     if address.ignored:
         told.append(notes.info(f"{described}: {', '.join(address.ignored)} means nothing to Postgres and is left out"))
-    return address.parameters
+    return address

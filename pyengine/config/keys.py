@@ -86,6 +86,13 @@ KEYS: tuple[Key, ...] = (
         setting="pool_size",
     ),
     _used(
+        "transaction_pooler",
+        checks.flag,
+        "own",
+        OWN,
+        "whether connections go through a transaction pooler such as PgBouncer; default: it is found out",
+    ),
+    _used(
         "db_engine_kwargs",
         checks.mapping,
         "0.27+",

@@ -32,6 +32,8 @@ class Config:
     """The application's own database where one was configured beside the engine's."""
     schema: str = DEFAULT_SCHEMA
     pool_size: int = DEFAULT_POOL_SIZE
+    is_pooled: bool | None = None
+    """Whether a transaction pooler is in between; None: that is found out."""
     run_migrations: bool = True
     application_version: str | None = None
     application_id: str = ""
@@ -71,6 +73,7 @@ class DBOSConfig(TypedDict, total=False):
     sys_db_name: str | None
     dbos_system_schema: str | None
     sys_db_pool_size: int | None
+    transaction_pooler: bool | None
     app_db_pool_size: int | None
     sys_db_polling_concurrency: int | None
     sys_db_idle_transaction_timeout_sec: float | None

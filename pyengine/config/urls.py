@@ -35,11 +35,16 @@ _POSTGRES = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?")
 _FOREIGN = frozenset(
     {
         "async_fallback", "command_timeout", "connection_limit", "executemany_mode", "max_cached_statement_lifetime",
-        "max_cacheable_statement_size", "pgbouncer", "pool_max_conns", "pool_mode", "pool_timeout",
+        "max_cacheable_statement_size", "pool_max_conns", "pool_timeout",
         "prepared_statement_cache_size", "prepared_statement_name_func", "schema", "server_side_cursors",
         "socket_timeout", "statement_cache_size", "supa", "timeout", "uselibpqcompat",
     }
 )  # fmt: skip
+# How other tools say in a URL that a transaction pooler is in between.
+_POOLER = {
+    "pgbouncer": {"true": True, "1": True, "false": False, "0": False},
+    "pool_mode": {"transaction": True, "session": False},
+}
 _TLS = {
     "true": "require", "1": "require", "require": "require", "false": "disable", "0": "disable", "disable": "disable",
     "allow": "allow", "prefer": "prefer", "verify-ca": "verify-ca", "verify-full": "verify-full",
@@ -50,10 +55,13 @@ _TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full
 
 @dataclass(frozen=True)
 class Address:
-    """Connection parameters under libpq's names, and the options that were left out because libpq has none such."""
+    """Connection parameters under libpq's names, and the options that were left out because libpq has none such.
+    `is_pooled`: what the URL says of a transaction pooler; None: nothing.
+    """
 
     parameters: Mapping[str, str]
     ignored: tuple[str, ...] = ()
+    is_pooled: bool | None = None
 
 
 def normalise(text: str) -> str:
@@ -103,11 +111,15 @@ def _parse_uri(rest: str, text: str) -> Address:
     parameters = {key: unquote(value) for key, value in parts.items() if value}
     _add_hosts(parameters, match["hosts"], text)
     options, ignored = _options(match["query"] or "", text)
+    is_pooled = _pop_pooler(options, text)
+    check_options(options, text)
     _add_hosts(parameters, options.pop("host", ""), text)
-    return _address({**parameters, **options}, text, ignored)
+    return _address({**parameters, **options}, text, ignored, is_pooled)
 
 
-def _address(parameters: dict[str, str], text: str, ignored: tuple[str, ...] = ()) -> Address:
+def _address(
+    parameters: dict[str, str], text: str, ignored: tuple[str, ...] = (), is_pooled: bool | None = None
+) -> Address:
     for port in parameters.get("port", "").split(","):
         _port(port.strip(), text)
     mode = parameters.get("sslmode", "prefer")
@@ -116,7 +128,17 @@ def _address(parameters: dict[str, str], text: str, ignored: tuple[str, ...] = (
     if "," in parameters.get("host", ""):
         # Of several servers only the primary is of use; libpq by itself takes the first that answers.
         parameters.setdefault("target_session_attrs", "read-write")
-    return Address(parameters, ignored)
+    return Address(parameters, ignored, is_pooled)
+
+
+def _pop_pooler(options: dict[str, str], text: str) -> bool | None:
+    said = None
+    for key, meanings in _POOLER.items():
+        if (value := options.pop(key, None)) is not None:
+            said = meanings.get(value.lower())
+            if said is None:
+                raise DBOSInitializationError(f"{redact(text)}: {key}={value} is none of {', '.join(meanings)}")
+    return said
 
 
 def _add_hosts(parameters: dict[str, str], hosts: str, text: str) -> None:
@@ -156,7 +178,6 @@ def _options(query: str, text: str) -> tuple[dict[str, str], tuple[str, ...]]:
             ignored.append(key)
         else:
             options["dbname" if key == "database" else key] = value
-    check_options(options, text)
     return options, tuple(ignored)
 
 

@@ -19,16 +19,26 @@ _PARENT = "parent_id text, parent_fence bigint, parent_step_id integer"
 register_executor = Function(
     "register_executor",
     "nonce bigint, label text, host text, pid integer, boot_id text, pid_namespace text, process_started text, "
-    "application text, app_version text, protocol integer, lease_ttl interval",
+    "application text, app_version text, protocol integer, lease_ttl interval, "
+    "seat text, is_supervised boolean, is_isolated boolean",
     rows.Registration,
 )
 hold_liveness: Function[bool] = Function("hold_liveness", _EXECUTOR)
 tick = Function("tick", _EXECUTOR + ", held_fences bigint[], queues text[], accepts_unversioned boolean", rows.Tick)
 retire_executor: Function[None] = Function("retire_executor", _EXECUTOR + ", reason text")
-mark_executor_dead: Function[bool] = Function("mark_executor_dead", _EXECUTOR + ", reason text")
+mark_executor_dead: Function[bool] = Function(
+    "mark_executor_dead", _EXECUTOR + ", reason text, detail text, culprit text"
+)
+watch_executors = Function(
+    "watch_executors", "executor_ids bigint[], nonces bigint[], renew boolean", rows.WatchedExecutor
+)
 list_host_executors = Function("list_host_executors", "boot_id text, pid_namespace text", rows.HostExecutor)
 take_over_executor = Function("take_over_executor", "dead_id bigint, limit integer", rows.Takeover)
-housekeep = Function("housekeep", _EXECUTOR, rows.Duty)
+housekeep = Function("housekeep", _EXECUTOR + ", looks_for_the_dead boolean", rows.Duty)
+
+# the server
+greet = Function("greet", "", rows.Greeting)
+await_standby: Function[None] = Function("await_standby", "")
 
 # workflows: from start to outcome
 start_workflow = Function(
@@ -47,7 +57,9 @@ enqueue_workflow = Function(
     rows.EnqueueVerdict,
 )
 claim_workflows = Function(
-    "claim_workflows", _EXECUTOR + ", fence bigint, queue text, limit integer, unversioned boolean", rows.Claim
+    "claim_workflows",
+    _EXECUTOR + ", fence bigint, queue text, limit integer, unversioned boolean, suspects text",
+    rows.Claim,
 )
 load_claims = Function("load_claims", _EXECUTOR + ", fences bigint[]", rows.Claim)
 finish_workflow: Function[str] = Function("finish_workflow", _CLAIMED + ", status text, output bytea, error bytea")

@@ -8,14 +8,17 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
 
-from ..errors import ExecutorStopping
+from ..errors import ExecutorFenced, ExecutorStopping
 from ..logs import logger
+from . import calls, greeting
 from .connection import Connection
-from .function import Function, statement
+from .function import Function
+from .greeting import run
 from .pool import Pool, PoolClosed
 from .retry import Backoff, OutageLog
 from .sqlstate import is_connection_loss, is_race, translate
@@ -34,6 +37,18 @@ class NotConnected(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where an executor registered: its calls are right on that server only, and on no line of history but that one."""
+
+    nonce: int
+    server_identity: str
+    is_pooled: bool
+
+    def fits(self, connection: Connection) -> bool:
+        return connection.server_identity == self.server_identity and connection.is_pooled <= self.is_pooled
+
+
 class Database:
     """Calls the schema's functions. Safe to use from any thread of the process that opened it.
 
@@ -47,43 +62,67 @@ class Database:
         schema: str,
         *,
         pool_size: int,
-        is_pooled: bool = False,
+        is_pooled: bool | None = None,
         revive: Callable[[], None] = lambda: None,
     ) -> None:
+        """`is_pooled`: whether a transaction pooler is in between; None: that is found out."""
         self.url = url
         self.schema = schema
         self.pool_size = pool_size
-        # Through a transaction pooler a prepared statement may live on another server connection than the next call.
-        self.is_pooled = is_pooled
-        self._prepare = {"prepare_threshold": None} if is_pooled else {}
         self.outage = OutageLog()
+        self.is_pooled = is_pooled
+        self._home: Home | None = None
         self._revive = revive
         self._closed = threading.Event()
         self._pid = os.getpid()
-        self._pool = Pool(lambda: Connection.open(url, **self._prepare), pool_size)
+        self._pool = Pool(self.connect, pool_size)
+
+    def connect(self, **settings: Any) -> Connection:
+        """A connection of the caller's own."""
+        connection = greeting.connect(self.url, self.schema, is_pooled=self.is_pooled, **settings)
+        if connection.is_pooled:
+            self.is_pooled = True
+        return connection
+
+    def find_pooler(self) -> bool:
+        """Whether a transaction pooler is in between."""
+        return self._repeat(lambda connection: connection.is_pooled) or bool(self.is_pooled)
+
+    def settle(self, home: Home) -> None:
+        """From here on this executor's calls go to the server it registered on, and those of its former incarnations
+        nowhere.
+        """
+        moved, self._home = self._home is not None and self._home.server_identity != home.server_identity, home
+        if moved:
+            self._pool.forget_idle()
 
     # -- calling -----------------------------------------------------------------------------------
 
     def one(self, function: Function[R], **arguments: Any) -> R:
         """Call a function that returns exactly one row (or a scalar)."""
-        values = function.bind(arguments)
-        with_row = self._repeat(lambda connection: run(connection, function, self.schema, values).fetchone())
+        with_row = self._call(function, arguments, lambda cursor: cursor.fetchone())
         assert with_row is not None, f"{function.name}() returned no row"
         return function.build(with_row)
 
     def all(self, function: Function[R], **arguments: Any) -> list[R]:
         """Call a function that returns a set of rows."""
-        values = function.bind(arguments)
-        rows = self._repeat(lambda connection: run(connection, function, self.schema, values).fetchall())
-        return [function.build(row) for row in rows]
+        return [function.build(row) for row in self._call(function, arguments, lambda cursor: cursor.fetchall())]
 
-    def _repeat(self, work: Callable[[Connection], R]) -> R:
+    def _call(self, function: Function[Any], arguments: dict[str, Any], read: Callable[[psycopg.Cursor[Any]], R]) -> R:
+        nonce = arguments.get("nonce") if function.is_executors_own else None
+        values = function.bind(arguments)
+        return self._repeat(lambda connection: read(run(connection, function, self.schema, values)), nonce)
+
+    def _repeat(self, work: Callable[[Connection], R], nonce: int | None = None) -> R:
         backoff = Backoff()
         breaks = 0
         while not self._closed.is_set():
             try:
                 with self._connection() as connection:
+                    if nonce is not None and not self._is_at_home(nonce, connection):
+                        continue
                     answer = work(connection)
+                    self._confirm(connection)
             except PoolClosed:
                 break
             except NotConnected as error:
@@ -105,6 +144,38 @@ class Database:
             self._closed.wait(backoff.next())
         raise ExecutorStopping("the engine is shutting down")
 
+    def _is_at_home(self, nonce: int, connection: Connection) -> bool:
+        """Whether an executor's call may go over this connection. False: not over this one, which is from before.
+
+        A promoted standby may lack the last commits, and give their executor ids out again: nothing may be written
+        there for who registered elsewhere.
+        """
+        home = self._home
+        if home is None or (nonce == home.nonce and home.fits(connection)):
+            return True
+        if nonce != home.nonce or connection.is_fresh:
+            raise ExecutorFenced(
+                f"registered on server {home.server_identity}, connected to {connection.server_identity}"
+            )
+        connection.close()
+        return False
+
+    def _confirm(self, connection: Connection) -> None:
+        """A commit whose wait for the standby was given up is not acknowledged: wait for it again.
+
+        A repeat of the call would find its work done and wait for nothing. If the server goes away meanwhile, the call
+        is repeated as after any lost reply.
+        """
+        backoff = Backoff()
+        while connection.is_unconfirmed and not self._closed.is_set():
+            logger.warning("A commit was not confirmed by the standby; waiting for it")
+            connection.is_unconfirmed = False
+            run(connection, calls.await_standby, self.schema, [])
+            if connection.is_unconfirmed:
+                self._closed.wait(backoff.next())
+        if connection.is_unconfirmed:
+            raise PoolClosed
+
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         if os.getpid() != self._pid:
@@ -116,6 +187,7 @@ class Database:
         try:
             yield connection
         finally:
+            connection.is_fresh = False
             self._pool.give(connection)
 
     def revive(self) -> None:
@@ -140,9 +212,15 @@ class Database:
 class Session:
     """One connection of its own, for what must stay on the same one: the beat, which holds the liveness lock."""
 
-    def __init__(self, url: str, schema: str, *, is_pooled: bool = False, **settings: Any) -> None:
+    def __init__(self, connection: Connection, schema: str, *, within_seconds: float | None = None) -> None:
+        """`within_seconds`: how long all calls together may take."""
         self.schema = schema
-        self.connection = Connection.open(url, **({"prepare_threshold": None} if is_pooled else {}), **settings)
+        self.connection = connection
+        connection.limit(within_seconds)
+
+    @classmethod
+    def open(cls, url: str, schema: str, *, is_pooled: bool | None = None) -> Session:
+        return cls(greeting.connect(url, schema, is_pooled=is_pooled), schema)
 
     def one(self, function: Function[R], **arguments: Any) -> R:
         row = self._run(function, arguments).fetchone()
@@ -164,7 +242,3 @@ class Session:
 
     def close(self) -> None:
         self.connection.close()
-
-
-def run(connection: Connection, function: Function[Any], schema: str, values: list[Any]) -> psycopg.Cursor[Any]:
-    return connection.execute(statement(function, schema), values, binary=True)

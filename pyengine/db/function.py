@@ -8,6 +8,10 @@ from typing import Any, Generic, TypeVar, cast
 
 R = TypeVar("R")
 
+_EXECUTOR = (("executor_id", "bigint"), ("nonce", "bigint"))
+# Takes an executor's id and nonce too, but another one's.
+_ABOUT_OTHERS = frozenset({"mark_executor_dead"})
+
 
 class Function(Generic[R]):
     """A mirror of one SQL function.
@@ -23,6 +27,8 @@ class Function(Generic[R]):
             for argument in map(str.strip, arguments.split(","))
             if argument
         )
+        # Called by an executor as itself: right only on the server it registered on.
+        self.is_executors_own = self.arguments[:2] == _EXECUTOR and name not in _ABOUT_OTHERS
         self.row = row
         self.columns: tuple[str, ...] = () if row is None else cast(Any, row)._fields
         self.build: Callable[[Sequence[Any]], R] = (lambda values: values[0]) if row is None else cast(Any, row)._make

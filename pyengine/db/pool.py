@@ -27,6 +27,7 @@ class Pool:
         self._size = size
         self._changed = threading.Condition(threading.Lock())
         self._idle: list[Connection] = []
+        self._lent: set[Connection] = set()
         self._open = 0
         self._is_closed = False
 
@@ -38,23 +39,33 @@ class Pool:
             if self._is_closed:
                 raise PoolClosed
             if self._idle:
-                return self._idle.pop()
+                return self._lend(self._idle.pop())
             self._open += 1
         try:
-            return self._connect()
+            connection = self._connect()
         except BaseException:
             self._left()
             raise
+        with self._changed:
+            if not self._is_closed:
+                return self._lend(connection)
+        _close(connection)
+        self._left()
+        raise PoolClosed
+
+    def _lend(self, connection: Connection) -> Connection:
+        self._lent.add(connection)
+        return connection
 
     def give(self, connection: Connection) -> None:
         """Take a connection back; one that is broken, or inside a transaction, is closed instead."""
         is_usable = not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
-        if is_usable:
-            with self._changed:
-                if not self._is_closed:
-                    self._idle.append(connection)
-                    self._changed.notify()
-                    return
+        with self._changed:
+            self._lent.discard(connection)
+            if is_usable and not self._is_closed:
+                self._idle.append(connection)
+                self._changed.notify()
+                return
         _close(connection)
         self._left()
 
@@ -68,10 +79,13 @@ class Pool:
             _close(connection)
 
     def close(self) -> None:
-        """Lend nothing more. What is lent is closed when it comes back."""
+        """Lend nothing more, and cut what is lent: a server that hangs would keep its borrower for ever."""
         with self._changed:
             self._is_closed = True
+            lent = list(self._lent)
             self._changed.notify_all()
+        for connection in lent:
+            connection.cut()
         self.forget_idle()
 
     def _left(self) -> None:

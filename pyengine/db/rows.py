@@ -26,11 +26,23 @@ class Tick(NamedTuple):
     ready_queues: list[str] | None
 
 
+class Greeting(NamedTuple):
+    backend_pid: int
+    server_identity: str
+    is_standby: bool
+
+
 class HostExecutor(NamedTuple):
     executor_id: int
     nonce: int
     pid: int
     process_started: str
+
+
+class WatchedExecutor(NamedTuple):
+    executor_id: int
+    is_alive: bool
+    has_suspects: bool
 
 
 class Takeover(NamedTuple):

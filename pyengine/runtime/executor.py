@@ -21,7 +21,7 @@ import psycopg
 
 from .._version import PROTOCOL
 from ..db import calls
-from ..db.database import Database, Session
+from ..db.database import Database, Home, Session
 from ..db.rows import Claim, Registration
 from ..errors import DBOSException, DBOSProtocolNotServedError, ExecutorFenced, ExecutorStopping
 from ..logs import logger
@@ -44,7 +44,7 @@ from .ticker import Ticker
 
 T = TypeVar("T")
 
-_HAND_BACK_TIMEOUT_MS = 2000
+_HAND_BACK_SECONDS = 2
 
 # Nonces of the incarnations that run in this process. Another one of this process in the database is over.
 _INCARNATIONS: set[int] = set()
@@ -146,6 +146,7 @@ class Executor:
         self._forget_incarnation()
         _INCARNATIONS.add(nonce)
         me = this_process()
+        is_pooled = self.database.find_pooler()
         registration = self.database.one(
             calls.register_executor,
             nonce=nonce,
@@ -159,7 +160,11 @@ class Executor:
             app_version=self.app_version,
             protocol=PROTOCOL,
             lease_ttl=timedelta(seconds=self.lease_ttl_seconds),
+            seat=f"{me.host}/{self.label}",
+            is_supervised=False,
+            is_isolated=False,
         )
+        self.database.settle(Home(nonce, registration.server_identity, is_pooled))
         self._identity = Identity(registration.executor_id, nonce, registration.server_identity)
         self.clock = ServerClock(registration.server_time)
         self.accepts_unversioned = registration.is_latest_version
@@ -207,7 +212,7 @@ class Executor:
             self.supervision.fenced()
         self.ticker.wake()
 
-    def check_same_server(self, server_identity: str) -> None:
+    def check_same_server(self, server_identity: str | None) -> None:
         """After a failover the new primary may lack the last commits, our registration or claims among them."""
         if server_identity != self.identity.server_identity:
             logger.warning("Postgres failed over (%s → %s)", self.identity.server_identity, server_identity)
@@ -314,10 +319,9 @@ class Executor:
         try:
             # A connection of its own: the pool may be busy, and this must not wait for long.
             session = Session(
-                self.database.url,
+                self.database.connect(connect_timeout=_HAND_BACK_SECONDS),
                 self.database.schema,
-                connect_timeout=2,
-                options=f"-c statement_timeout={_HAND_BACK_TIMEOUT_MS}" if not self.database.is_pooled else "",
+                within_seconds=_HAND_BACK_SECONDS,
             )
         except psycopg.Error as error:
             logger.warning(

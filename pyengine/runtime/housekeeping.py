@@ -18,10 +18,10 @@ TAKEOVER_CHUNK = 500
 _SWEEP = 1000
 
 
-def keep_house(session: Session, executor: Executor) -> bool:
+def keep_house(session: Session, executor: Executor, *, looks_for_the_dead: bool) -> bool:
     """One round. Returns whether work became claimable."""
     moved = False
-    for duty in session.all(calls.housekeep, **executor.owner):
+    for duty in session.all(calls.housekeep, **executor.owner, looks_for_the_dead=looks_for_the_dead):
         if duty.duty == "take_over" and duty.subject is not None:
             moved = take_over(session, duty.subject) > 0 or moved
         elif duty.duty == "release_delayed":
@@ -58,9 +58,16 @@ def vouch_for_the_dead(way: Session | Database, executor: Executor) -> bool:
         if (other.pid, other.process_started) == (me.pid, me.process_started):
             is_over, reason = not executor.is_running_here(other.nonce), "handed_over"
         else:
-            is_over, reason = is_gone(other.pid, other.process_started), f"process {other.pid} is gone"
+            is_over, reason = is_gone(other.pid, other.process_started), "process_gone"
         if not is_over:
             continue
-        way.one(calls.mark_executor_dead, executor_id=other.executor_id, nonce=other.nonce, reason=reason)
+        way.one(
+            calls.mark_executor_dead,
+            executor_id=other.executor_id,
+            nonce=other.nonce,
+            reason=reason,
+            detail=f"process {other.pid}",
+            culprit=None,
+        )
         moved += take_over(way, other.executor_id)
     return moved > 0

@@ -1,7 +1,7 @@
 """The beat of an executor: one call a second that renews its lease and tells it what it does not know.
 
-The beat has a connection of its own, which holds the liveness lock: while it lives, neighbours know that this
-process does.
+The beat has a connection of its own. Where no pooler is in between it holds the liveness lock: while it lives, neighbours
+know that this process does.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .executor import Executor, Identity
 
 TICK_SECONDS = 1.0
+_NEVER = float("inf")
 _REASONS = {"cancelled": "The workflow was cancelled", "deadline": "The workflow ran into its timeout"}
 
 
@@ -37,6 +38,8 @@ class Ticker:
         self._beat_seconds = ttl_seconds / 3
         self._tick_seconds = min(TICK_SECONDS, self._beat_seconds)
         self._last_beat = 0.0
+        # Before this instant nobody is looked for: who lost its own connection is not the one to say who is dead.
+        self._looks_from = 0.0
         self._session: Session | None = None
         self._holder: Identity | None = None
         self._woken = threading.Event()
@@ -88,6 +91,7 @@ class Ticker:
             self._executor.database.outage.lost(error)
             self._executor.database.revive()
         self._close()
+        self._looks_from = _NEVER
         return backoff.next()
 
     def tick(self) -> None:
@@ -108,13 +112,15 @@ class Ticker:
             )
             if is_beat:
                 self._last_beat = now
-                if not tick.holds_liveness:
+                if not tick.holds_liveness and not session.connection.is_pooled:
                     # A former connection of ours may have held it still.
                     session.one(calls.hold_liveness, **identity.owner)
             self._heed(tick, identity)
             executor.tell_progress()
             has_work = is_beat and vouch_for_the_dead(session, executor)
-            if keep_house(session, executor) or has_work:
+            if self._looks_from == _NEVER:
+                self._looks_from = now + self._beat_seconds
+            if keep_house(session, executor, looks_for_the_dead=now >= self._looks_from) or has_work:
                 executor.dispatcher.wake(INTERNAL_QUEUE, *executor.served_queues())
         except ExecutorFenced:
             executor.on_fenced(identity)
@@ -150,9 +156,15 @@ class Ticker:
         if self._session is None or self._session.connection.closed or self._holder != identity:
             # Registered anew, too: the former incarnation must not look alive.
             self._close()
-            session = Session(self._executor.database.url, self._executor.database.schema)
+            # A broken link must show within the lease, and be tried again soon after.
+            connection = self._executor.database.connect(
+                connect_timeout=max(2, int(self._beat_seconds / 2)), tcp_user_timeout=int(self._beat_seconds * 1000)
+            )
+            session = Session(connection, self._executor.database.schema)
             try:
-                session.one(calls.hold_liveness, **identity.owner)
+                self._executor.check_same_server(connection.server_identity)
+                if not connection.is_pooled:
+                    session.one(calls.hold_liveness, **identity.owner)
             except BaseException:
                 session.close()
                 raise

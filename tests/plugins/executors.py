@@ -55,6 +55,7 @@ class Executor:
         self.registration: Row = {
             "nonce": self.nonce, "label": "local", "host": "here", "pid": 1, "boot_id": "boot", "pid_namespace": "ns",
             "process_started": "1", "application": "app", "app_version": "v1", "protocol": 1, "lease_ttl": TTL,
+            "seat": "here/local", "is_supervised": False, "is_isolated": False,
         } | arguments  # fmt: skip
         self.version = self.registration["app_version"]
         self.registered = row(connection, "register_executor", **self.registration)
@@ -112,16 +113,20 @@ class Executor:
     def retire(self, reason: str = "retired") -> None:
         rows(self.connection, "retire_executor", **self.me, reason=reason)
 
-    def mark_dead(self, other: Executor, reason: str = "gone") -> bool:
-        found: bool = value(self.connection, "mark_executor_dead", **other.me, reason=reason)
+    def mark_dead(
+        self, other: Executor, reason: str = "process_gone", detail: str | None = None, culprit: str | None = None
+    ) -> bool:
+        given = {"reason": reason, "detail": detail, "culprit": culprit}
+        found: bool = value(self.connection, "mark_executor_dead", **other.me, **given)
         return found
 
     def take_over(self, other: Executor, limit: int = 100) -> tuple[int, int, bool]:
         found = row(self.connection, "take_over_executor", dead_id=other.id, limit=limit)
         return found["moved"], found["quarantined"], found["remaining"]
 
-    def housekeep(self) -> list[tuple[str, int | None]]:
-        return [(duty["duty"], duty["subject"]) for duty in rows(self.connection, "housekeep", **self.me)]
+    def housekeep(self, looks_for_the_dead: bool = True) -> list[tuple[str, int | None]]:
+        found = rows(self.connection, "housekeep", **self.me, looks_for_the_dead=looks_for_the_dead)
+        return [(duty["duty"], duty["subject"]) for duty in found]
 
     def stored(self) -> Row:
         return read(self.connection, "select * from pyengine.executors where executor_id = %s", self.id)[0]

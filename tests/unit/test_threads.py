@@ -111,6 +111,9 @@ class _Fake:
     def close(self) -> None:
         self.closed = True
 
+    def cut(self) -> None:
+        self.was_cut = True
+
 
 def pool(size: int, connect: Callable[[], Any] = _Fake) -> Pool:
     return Pool(cast(Callable[[], Connection], connect), size)

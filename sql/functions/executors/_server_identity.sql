@@ -1,8 +1,9 @@
--- _server_identity: which line of history this server writes: 'system identifier/timeline'.
+-- _server_identity: which line of history these tables belong to: 'system identifier/timeline/oid of a table'.
 --
--- It changes with a failover and not with a restart. An executor compares it on every new connection with the one of its
--- registration; if it differs, acknowledged rows may be gone and the executor registers anew.
--- Some hosts keep the control functions from plain roles. Then the database's oid and timeline '0' stand in: nothing is noticed
+-- It changes with a failover and with a restore, and not with a restart. An executor compares it on every new connection with the one
+-- of its registration; if it differs, acknowledged rows may be gone and the executor registers anew. A dump that is restored on the
+-- server it came from shows by the oid: its tables are new.
+-- Some hosts keep the control functions from plain roles. Then the database's oid and timeline '0' stand in: a failover is not noticed
 -- there, and leases alone decide.
 -- Fence: none. Repeat: reads only. Locks: none. Raises: nothing.
 create or replace function pyengine._server_identity()
@@ -36,8 +37,8 @@ begin
     v_timeline := substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8);
   end if;
 
-  return v_system || '/' || v_timeline;
+  return v_system || '/' || v_timeline || '/' || 'pyengine.executors'::regclass::oid::text;
 end;
 $function$;
 
-comment on function pyengine._server_identity() is 'System identifier and timeline: changes with a failover, not with a restart.';
+comment on function pyengine._server_identity() is 'System identifier, timeline and a table''s oid: changes with a failover or a restore, not with a restart.';

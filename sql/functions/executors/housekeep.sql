@@ -3,6 +3,8 @@
 -- The duties are calls of their own, each its own transaction: ('take_over', executor) → take_over_executor,
 --   ('release_delayed', null) → release_delayed, ('expire_deadlines', null) → expire_deadlines. So a housekeeper that freezes between
 --   them holds nothing, and the mark of the dead is committed before anything is moved.
+-- p_looks_for_the_dead: false when the caller lost its own connection a moment ago: others may have lost theirs too and are only slower
+--   to come back. It then leaves rounds to others, unless nobody else does them, and marks nobody.
 -- Fence: the caller must be alive itself.
 -- Repeat: nothing, for half a second; and nothing while another session is at it.
 -- Interleaving: rounds follow each other on the housekeeping lock; the state is read after it. Duties of two rounds may overlap:
@@ -10,7 +12,7 @@
 -- Durability: asynchronous. A later transaction acts on a mark, and its commit makes the mark durable too.
 -- Locks: fence (shared), housekeeping (try), liveness (try, shared), executors rows, housekeeping row.
 -- Raises: WF001, WF005.
-create or replace function pyengine.housekeep(p_executor_id bigint, p_nonce bigint)
+create or replace function pyengine.housekeep(p_executor_id bigint, p_nonce bigint, p_looks_for_the_dead boolean)
 returns table (duty text, subject bigint)
 language plpgsql
 volatile
@@ -20,11 +22,13 @@ set enable_seqscan = off
 as $function$
 declare
   v_now timestamptz := pyengine._now();
+  v_pause constant interval := case when p_looks_for_the_dead then interval '0.5 seconds' else interval '1.5 seconds' end;
+  v_look_gap interval;
 begin
   perform
   from pyengine.housekeeping as h
   where h.singleton
-    and h.ticked_at > v_now - interval '0.5 seconds'
+    and h.ticked_at > v_now - v_pause
     and h.ticked_at <= v_now
     and h.server_started_at = pg_postmaster_start_time();
 
@@ -39,7 +43,10 @@ begin
   end if;
 
   perform set_config('synchronous_commit', 'off', true);
-  perform pyengine._mark_the_dead(p_executor_id, pyengine._note_round(p_executor_id));
+  v_look_gap := pyengine._note_round(p_executor_id);
+  if p_looks_for_the_dead then
+    perform pyengine._mark_the_dead(p_executor_id, v_look_gap);
+  end if;
   v_now := pyengine._now();
 
   return query
@@ -63,5 +70,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine.housekeep(bigint, bigint) is
+comment on function pyengine.housekeep(bigint, bigint, boolean) is
   'One round of housekeeping: mark the dead, and tell what is to be done. Raises WF001, WF005.';

@@ -23,11 +23,12 @@ def test_lease_begins_at_registration(executor: Executor) -> None:
     assert stored["lease_expires_at"] - stored["registered_at"] == stored["lease_ttl"]
 
 
-def test_server_identity_names_system_and_timeline(executor: Executor) -> None:
-    system, timeline = executor.registered["server_identity"].split("/")
+def test_server_identity_names_system_timeline_and_tables(executor: Executor) -> None:
+    system, timeline, table = executor.registered["server_identity"].split("/")
 
     assert int(system) > 0
     assert timeline == "00000001"
+    assert int(table) > 0
 
 
 def test_first_sight_of_a_version_promotes_it(new_executor: Callable[..., Executor]) -> None:

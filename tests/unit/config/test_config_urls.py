@@ -86,15 +86,28 @@ def test_hosts_with_and_without_a_port_keep_theirs() -> None:
 
 
 def test_options_of_other_drivers_are_left_out_and_told() -> None:
-    address = urls.parse("postgresql+asyncpg://h/shop?statement_cache_size=0&sslmode=require&pgbouncer=true")
+    address = urls.parse("postgresql+asyncpg://h/shop?statement_cache_size=0&sslmode=require&pool_timeout=3")
 
-    assert address.ignored == ("statement_cache_size", "pgbouncer")
+    assert address.ignored == ("statement_cache_size", "pool_timeout")
     assert address.parameters == {"host": "h", "dbname": "shop", "sslmode": "require"}
+
+
+@pytest.mark.parametrize(
+    ("said", "is_pooled"),
+    [("pgbouncer=true", True), ("pool_mode=transaction", True), ("pool_mode=session", False), ("connect_timeout=3", None)],
+)
+def test_a_url_may_say_that_a_transaction_pooler_is_in_between(said: str, is_pooled: bool | None) -> None:
+    address = urls.parse(f"postgresql://h/shop?{said}")
+
+    assert address.is_pooled is is_pooled
+    assert set(address.parameters) <= {"host", "dbname", "connect_timeout"}
+    assert address.ignored == ()
 
 
 @pytest.mark.parametrize(
     ("written", "part"),
     [
+        ("postgresql://h/shop?pool_mode=statement", "pool_mode=statement"),
         ("postgresql://me:secret@h/shop?sslmod=require", "'sslmode'"),
         ("host=h password=secret prot=1", "'port'"),
         ("postgresql://me:secret@h/shop?sslmode=no-verify", "verify-full"),
