@@ -1,7 +1,7 @@
 """The beat of an executor: one call a second that renews its lease and tells it what it does not know.
 
-The beat has a connection of its own. Where no pooler is in between it holds the liveness lock: while it lives, neighbours
-know that this process does.
+The beat has a connection of its own. Where no pooler is in between it holds the liveness lock: while it lives,
+neighbours know that this process does.
 """
 
 from __future__ import annotations

@@ -94,7 +94,12 @@ def test_options_of_other_drivers_are_left_out_and_told() -> None:
 
 @pytest.mark.parametrize(
     ("said", "is_pooled"),
-    [("pgbouncer=true", True), ("pool_mode=transaction", True), ("pool_mode=session", False), ("connect_timeout=3", None)],
+    [
+        ("pgbouncer=true", True),
+        ("pool_mode=transaction", True),
+        ("pool_mode=session", False),
+        ("connect_timeout=3", None),
+    ],
 )
 def test_a_url_may_say_that_a_transaction_pooler_is_in_between(said: str, is_pooled: bool | None) -> None:
     address = urls.parse(f"postgresql://h/shop?{said}")
