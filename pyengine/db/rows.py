@@ -37,6 +37,8 @@ class HostExecutor(NamedTuple):
     nonce: int
     pid: int
     process_started: str
+    seat: str
+    is_supervised: bool
 
 
 class WatchedExecutor(NamedTuple):

@@ -97,8 +97,7 @@ class Executor:
         self.lease_ttl_seconds = lease_ttl_seconds
         self.accepts_unversioned = False
         self.dispatcher = Dispatcher(self)
-        is_isolated = supervision is not None and supervision.is_isolated
-        self.load = Load(self.dispatcher.wake_starved, max_threads, max_busy=1 if is_isolated else MAX_BUSY)
+        self.load = Load(self.dispatcher.wake_starved, max_threads, max_busy=1 if self.is_isolated else MAX_BUSY)
         self.runs = Runs(self.load, self._run_ended)
         self.results = Results(database, self.runs.holds)
         self.threads = DaemonThreads("pyengine-workflow", max_threads)
@@ -131,6 +130,11 @@ class Executor:
     def owner(self) -> dict[str, Any]:
         return self.identity.owner
 
+    @property
+    def is_isolated(self) -> bool:
+        """It claims nothing but suspects, one at a time."""
+        return self.supervision is not None and self.supervision.is_isolated
+
     @staticmethod
     def is_running_here(nonce: int) -> bool:
         """Whether this process runs the incarnation of that nonce."""
@@ -160,9 +164,9 @@ class Executor:
             app_version=self.app_version,
             protocol=PROTOCOL,
             lease_ttl=timedelta(seconds=self.lease_ttl_seconds),
-            seat=f"{me.host}/{self.label}",
-            is_supervised=False,
-            is_isolated=False,
+            seat=f"{me.host}/{self.label}" if self.supervision is None else self.supervision.seat,
+            is_supervised=self.supervision is not None,
+            is_isolated=self.is_isolated,
         )
         self.database.settle(Home(nonce, registration.server_identity, is_pooled))
         self._identity = Identity(registration.executor_id, nonce, registration.server_identity)

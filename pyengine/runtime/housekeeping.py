@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..db import calls
 from ..db.database import Database, Session
+from ..db.rows import HostExecutor
 from ..logs import logger
-from .host import is_gone, this_process
+from .host import is_gone, process_started, this_process
 
 if TYPE_CHECKING:
     from .executor import Executor
@@ -47,6 +48,17 @@ def take_over(way: Session | Database, dead_id: int, *, rounds: int = 1000, verb
     return moved
 
 
+def has_supervisor(other: HostExecutor) -> bool:
+    """Whether somebody who knows what it died of is there to say so."""
+    if not other.is_supervised:
+        return False
+    try:
+        parent = int(other.seat.rpartition("/")[2].partition(":")[0])
+    except ValueError:
+        return False
+    return process_started(parent) is not None
+
+
 def vouch_for_the_dead(way: Session | Database, executor: Executor) -> bool:
     """Hand over at once what killed processes of this very host left behind, and what this one could not hand back
     before: no lease has to run out, and no grace after a restart of the server to end. Returns whether work became
@@ -58,7 +70,8 @@ def vouch_for_the_dead(way: Session | Database, executor: Executor) -> bool:
         if (other.pid, other.process_started) == (me.pid, me.process_started):
             is_over, reason = not executor.is_running_here(other.nonce), "handed_over"
         else:
-            is_over, reason = is_gone(other.pid, other.process_started), "process_gone"
+            is_over = is_gone(other.pid, other.process_started) and not has_supervisor(other)
+            reason = "process_gone"
         if not is_over:
             continue
         way.one(
