@@ -135,6 +135,13 @@ class Executor:
         """It claims nothing but suspects, one at a time."""
         return self.supervision is not None and self.supervision.is_isolated
 
+    @property
+    def suspects(self) -> str:
+        """Which part of workflows that crash their process it takes: under a supervisor they have a seat of their own."""
+        if self.supervision is None:
+            return "any"
+        return "only" if self.is_isolated else "none"
+
     @staticmethod
     def is_running_here(nonce: int) -> bool:
         """Whether this process runs the incarnation of that nonce."""
