@@ -56,7 +56,9 @@ def _launch(opened: OpenedDatabase, config: Config) -> Executor:
     )
     if supervision.current is not None:
         supervision.current.connected(
-            supervision.Place(opened.url, config.schema, config.lease_ttl_seconds, config.strict_json)
+            supervision.Place(
+                opened.url, config.schema, config.is_pooled, config.lease_ttl_seconds, config.strict_json
+            )
         )
     executor = Executor(
         database=database,

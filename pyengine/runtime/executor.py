@@ -137,7 +137,7 @@ class Executor:
 
     @property
     def suspects(self) -> str:
-        """Which part of workflows that crash their process it takes: under a supervisor they have a seat of their own."""
+        """Whether it takes workflows that crash their process: under a supervisor these have a seat of their own."""
         if self.supervision is None:
             return "any"
         return "only" if self.is_isolated else "none"
