@@ -15,6 +15,11 @@ create table pyengine.executors (
   process_started text not null,
   application text collate "C" not null,
   app_version text collate "C" not null,
+  -- The place in its fleet that successive incarnations fill. Supervised: its supervisor provides a place for suspects. Isolated:
+  -- it is that place, and claims suspects only, one at a time.
+  seat text collate "C" not null,
+  is_supervised boolean not null,
+  is_isolated boolean not null,
   protocol integer not null,
   lease_ttl interval not null,
   lease_expires_at timestamptz not null,
@@ -25,15 +30,31 @@ create table pyengine.executors (
   liveness_missed_at timestamptz,
   dead_at timestamptz,
   dead_reason text,
+  dead_detail text,
+  -- The workflow that its process was killed for: with the reason 'killed', no other one's crash counts.
+  dead_culprit text collate "C",
   handed_over_at timestamptz,
   constraint executors_pkey primary key (executor_id),
   constraint executors_nonce_key unique (nonce),
   constraint executors_liveness_check check ((liveness_pid is null) = (liveness_started_at is null)),
+  constraint executors_isolated_check check (is_supervised or not is_isolated),
   constraint executors_dead_check check ((dead_at is null) = (dead_reason is null)),
+  constraint executors_detail_check check (dead_at is not null or num_nonnulls(dead_detail, dead_culprit) = 0),
   constraint executors_handed_over_check check (handed_over_at is null or dead_at is not null)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
 create index executors_unfinished_idx on pyengine.executors (executor_id) where handed_over_at is null;
+create index executors_handed_over_idx on pyengine.executors (handed_over_at) where handed_over_at is not null;
+
+-- The labels of executors that are long gone: outcomes still name them. A row may go when no outcome is older than it.
+create table pyengine.former_executors (
+  executor_id bigint not null,
+  label text not null,
+  handed_over_at timestamptz not null,
+  constraint former_executors_pkey primary key (executor_id)
+);
+
+create index former_executors_handed_over_idx on pyengine.former_executors (handed_over_at);
 
 -- The last round of housekeeping, to tell an outage of the server from a gap without executors.
 create table pyengine.housekeeping (
@@ -122,6 +143,8 @@ create table pyengine.in_flight (
   attempts integer not null default 0,
   crashes integer not null default 0,
   max_recovery_attempts integer,
+  -- It runs alone: it has brought down three executors, or as many as it may.
+  is_suspect boolean not null generated always as (crashes >= 3 or coalesce(crashes > max_recovery_attempts, false)) stored,
   deduplication_id text collate "C",
   replay boolean not null default false,
   executor_id bigint,
@@ -140,7 +163,10 @@ create table pyengine.in_flight (
   autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 20000
 );
 
-create index in_flight_claim_idx on pyengine.in_flight (queue, application, app_version, priority, seq) where status = 'ENQUEUED';
+create index in_flight_claim_idx on pyengine.in_flight (queue, application, app_version, priority, seq)
+  where status = 'ENQUEUED' and not is_suspect;
+create index in_flight_suspects_idx on pyengine.in_flight (application, app_version, queue, priority, seq)
+  where status = 'ENQUEUED' and is_suspect;
 create index in_flight_lane_idx on pyengine.in_flight (queue, application, partition_key, app_version, priority, seq)
   where status = 'ENQUEUED' and partition_key is not null;
 create index in_flight_executor_idx on pyengine.in_flight (executor_id, fence) where executor_id is not null;

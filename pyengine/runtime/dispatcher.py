@@ -176,6 +176,7 @@ class Dispatcher:
                 queue=queue,
                 limit=limit,
                 unversioned=self._executor.accepts_unversioned,
+                suspects=self._executor.suspects,
             )
         except ExecutorFenced:
             self._executor.on_fenced(identity)

@@ -112,8 +112,8 @@ def test_a_new_process_vouches_for_the_dead_of_its_host(
         print(f"\n  resumed {done.at - up.at:+.2f} s from the launch of the process started after kill -9")
     assert done.at - up.at < 5
     assert said(successor, "^first") == []
-    reason = facts.one("select dead_reason from pyengine.executors order by executor_id limit 1")
-    assert reason == f"process {victim.pid} is gone"
+    why = facts.all("select dead_reason, dead_detail from pyengine.executors order by executor_id limit 1")
+    assert why == [("process_gone", f"process {victim.pid}")]
 
 
 def test_a_sleep_that_was_cut_short_ends_at_its_instant(fleet: Fleet, facts: Facts) -> None:
@@ -268,7 +268,7 @@ def test_a_claim_whose_reply_was_lost_is_run(
     fence = secrets.randbits(63)
     claimed = rows(
         session_factory(), "claim_workflows",
-        **me.owner, fence=fence, queue="nobody's", limit=100, unversioned=False,
+        **me.owner, fence=fence, queue="nobody's", limit=100, unversioned=False, suspects="any",
     )  # fmt: skip
     assert len(claimed) == 3
     for number in range(3):
@@ -373,7 +373,8 @@ def test_an_executor_declared_dead_by_mistake_goes_on_as_another(
     wait_for(lambda: steps["second"] == 1)
     me = executor("test")
     before = me.identity
-    assert rows(session_factory(), "mark_executor_dead", **before.owner, reason="a mistake")
+    mistake = {"reason": "process_gone", "detail": "a mistake", "culprit": None}
+    assert rows(session_factory(), "mark_executor_dead", **before.owner, **mistake)
     wait_for(lambda: me.identity != before)
     wait_for(lambda: steps["second"] == 2)
     go.set()

@@ -36,10 +36,15 @@ def enqueue(connection: Connection, workflow_id: str, **arguments: Any) -> Row:
 
 
 def claim_rows(
-    executor: Executor, queue: str = "q", limit: int = 10, fence: int | None = None, unversioned: bool = True
+    executor: Executor,
+    queue: str = "q",
+    limit: int = 10,
+    fence: int | None = None,
+    unversioned: bool = True,
+    suspects: str = "any",
 ) -> list[Row]:
     claim: Row = {"fence": fence or token(), "queue": queue, "limit": limit, "unversioned": unversioned}
-    return rows(executor.connection, "claim_workflows", **executor.me, **claim)
+    return rows(executor.connection, "claim_workflows", **executor.me, **claim, suspects=suspects)
 
 
 def claim(executor: Executor, queue: str = "q", limit: int = 10, **arguments: Any) -> list[str]:

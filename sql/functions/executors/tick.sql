@@ -43,7 +43,8 @@ begin
     perform pyengine._beat(p_executor_id, p_nonce, p_held_fences);
   end if;
 
-  select e.application, e.app_version, e.lease_ttl, e.liveness_pid
+  select e.application, e.app_version, e.lease_ttl, e.liveness_pid,
+    case when e.is_isolated then 'only' when e.is_supervised then 'none' else 'any' end as suspects
   into v_me
   from pyengine.executors as e
   where e.executor_id = p_executor_id
@@ -79,7 +80,7 @@ begin
   where n.executor_id = p_executor_id;
 
   ready_queues := pyengine._ready_queues(
-    v_me.application, v_me.app_version, p_queues, accepts_unversioned and coalesce(p_accepts_unversioned, true));
+    v_me.application, v_me.app_version, p_queues, accepts_unversioned and coalesce(p_accepts_unversioned, true), v_me.suspects);
 
   return next;
 end;

@@ -8,6 +8,7 @@ create or replace function pyengine._has_open_lane(
   p_application text,
   p_app_version text,
   p_unversioned boolean,
+  p_suspects text,
   p_queue text
 )
 returns boolean
@@ -30,11 +31,13 @@ begin
           select true from pyengine.in_flight as f
           where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
             and f.partition_key = l.partition_key and f.app_version = p_app_version
+            and (p_suspects = 'any' or not f.is_suspect)
           limit 1
         ) or p_unversioned and (
           select true from pyengine.in_flight as f
           where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
             and f.partition_key = l.partition_key and f.app_version is null
+            and not f.is_suspect
           limit 1
         )
       )
@@ -42,5 +45,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine._has_open_lane(text, text, boolean, text) is
+comment on function pyengine._has_open_lane(text, text, boolean, text, text) is
   'Whether one of a queue''s first partitions holds anything that an executor of this version may take.';

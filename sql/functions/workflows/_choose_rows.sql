@@ -1,7 +1,7 @@
 -- _choose_rows: lock the first p_limit claimable rows of a queue, or of one of its partitions, by priority and arrival.
 --
--- One index scan per acceptable version, so that other versions' rows never stand in the way. A row that has already brought
--- down three executors is to be claimed alone (is_alone): it comes by itself when it is first, else it waits for its turn.
+-- One index scan per acceptable version, so that other versions' rows never stand in the way, and one for suspects. A suspect is
+-- to be claimed alone (is_alone): it comes by itself when it is first, else it waits for its turn.
 --
 -- Fence:  the caller holds the lease.
 -- Repeat: the caller's.
@@ -11,6 +11,7 @@ create or replace function pyengine._choose_rows(
   p_application text,
   p_app_version text,
   p_unversioned boolean,
+  p_suspects text,
   p_queue text,
   p_partition_key text,
   p_limit integer
@@ -22,15 +23,26 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-  v_rows tid[];
+  v_rows tid[] := '{}';
 begin
+  if p_suspects <> 'none' then
+    v_rows := pyengine._lock_suspects_head(p_application, p_app_version, p_queue, p_partition_key);
+  end if;
+
+  if p_suspects = 'only' then
+    chosen := v_rows;
+    is_alone := true;
+    return next;
+    return;
+  end if;
+
   if p_partition_key is null then
-    v_rows := pyengine._lock_queue_head(p_application, p_app_version, p_queue, p_limit);
+    v_rows := v_rows || pyengine._lock_queue_head(p_application, p_app_version, p_queue, p_limit);
     if p_unversioned then
       v_rows := v_rows || pyengine._lock_queue_head(p_application, null, p_queue, p_limit);
     end if;
   else
-    v_rows := pyengine._lock_lane_head(p_application, p_app_version, p_queue, p_partition_key, p_limit);
+    v_rows := v_rows || pyengine._lock_lane_head(p_application, p_app_version, p_queue, p_partition_key, p_limit);
     if p_unversioned then
       v_rows := v_rows || pyengine._lock_lane_head(p_application, null, p_queue, p_partition_key, p_limit);
     end if;
@@ -38,11 +50,11 @@ begin
 
   -- The rows stay locked until the end of the claim, so their addresses do not change.
   select
-    array_agg(h.ctid order by h.turn) filter (where h.crashes < 3 or h.turn = 1),
-    bool_or(h.turn = 1 and h.crashes >= 3)
+    array_agg(h.ctid order by h.turn) filter (where not h.is_suspect or h.turn = 1),
+    bool_or(h.turn = 1 and h.is_suspect)
   into chosen, is_alone
   from (
-    select f.ctid, f.crashes, row_number() over (order by f.priority, f.seq) as turn
+    select f.ctid, f.is_suspect, row_number() over (order by f.priority, f.seq) as turn
     from pyengine.in_flight as f
     where f.ctid = any (v_rows)
   ) as h
@@ -54,5 +66,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine._choose_rows(text, text, boolean, text, text, integer) is
+comment on function pyengine._choose_rows(text, text, boolean, text, text, text, integer) is
   'Lock the first claimable rows of a queue, or of one of its partitions, by priority and arrival.';

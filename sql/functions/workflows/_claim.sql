@@ -9,7 +9,8 @@ create or replace function pyengine._claim(
   p_fence bigint,
   p_queue text,
   p_limit integer,
-  p_unversioned boolean
+  p_unversioned boolean,
+  p_suspects text
 )
 returns text[]
 language plpgsql
@@ -20,7 +21,7 @@ as $function$
 declare
   v_executor record;
   v_queue record;
-  v_limit integer := p_limit;
+  v_limit integer := case when p_suspects = 'only' then 1 else p_limit end;
   v_now timestamptz;
   v_ids text[];
 begin
@@ -41,11 +42,14 @@ begin
   where q.application = v_executor.application
     and q.queue = p_queue;
 
+  -- An empty queue is not worth its lock, or a walk through its lanes: its pollers would only tell each other 'busy'.
+  if (v_queue.is_limited or p_suspects = 'only')
+    and not pyengine._has_enqueued(v_executor.application, v_executor.app_version, p_unversioned, p_queue, p_suspects)
+  then
+    return '{}';
+  end if;
+
   if v_queue.is_limited then
-    -- An empty queue is not worth the lock: its pollers would only tell each other 'busy'.
-    if not pyengine._has_enqueued(v_executor.application, v_executor.app_version, p_unversioned, p_queue) then
-      return '{}';
-    end if;
     if not pg_try_advisory_xact_lock(pyengine._advisory_key('queue', v_executor.application || '/' || p_queue)) then
       return null;
     end if;
@@ -54,7 +58,7 @@ begin
   -- Later statements than the lock: they see whatever its last holder has committed.
   v_now := pyengine._now();
   if v_queue.is_limited then
-    v_limit := pyengine._queue_room(v_executor.application, p_queue, p_executor_id, p_limit, v_now);
+    v_limit := pyengine._queue_room(v_executor.application, p_queue, p_executor_id, v_limit, v_now);
     if v_limit <= 0 then
       return '{}';
     end if;
@@ -62,11 +66,12 @@ begin
 
   if v_queue.is_partitioned then
     v_ids := pyengine._claim_lanes(
-      p_executor_id, p_fence, v_executor.application, v_executor.app_version, p_unversioned, p_queue, v_limit, v_now
+      p_executor_id, p_fence, v_executor.application, v_executor.app_version, p_unversioned, p_suspects, p_queue, v_limit,
+      v_now
     );
     -- Without limits, only other claims stand in the way of a lane that has work.
-    if v_ids = '{}' and not v_queue.is_limited
-      and pyengine._has_open_lane(v_executor.application, v_executor.app_version, p_unversioned, p_queue)
+    if v_ids = '{}' and not v_queue.is_limited and p_suspects <> 'only'
+      and pyengine._has_open_lane(v_executor.application, v_executor.app_version, p_unversioned, p_suspects, p_queue)
     then
       return null;
     end if;
@@ -74,7 +79,7 @@ begin
     v_ids := pyengine._take_rows(p_executor_id, p_fence, v_executor.app_version, (
       select c.chosen
       from pyengine._choose_rows(
-        v_executor.application, v_executor.app_version, p_unversioned, p_queue, null, v_limit
+        v_executor.application, v_executor.app_version, p_unversioned, p_suspects, p_queue, null, v_limit
       ) as c
     ));
   end if;
@@ -89,5 +94,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine._claim(bigint, bigint, text, integer, boolean) is
+comment on function pyengine._claim(bigint, bigint, text, integer, boolean, text) is
   'Decide how many rows a claim may take, and take them; null when the queue''s lock was lost.';

@@ -11,6 +11,7 @@ create or replace function pyengine._claim_lanes(
   p_application text,
   p_app_version text,
   p_unversioned boolean,
+  p_suspects text,
   p_queue text,
   p_limit integer,
   p_now timestamptz
@@ -35,9 +36,12 @@ declare
   v_choice record;
   v_room integer;
 begin
-  v_lanes := pyengine._lock_lanes(
-    p_executor_id, p_application, p_app_version, p_unversioned, p_queue, v_wanted, p_now
-  );
+  v_lanes := case
+    when p_suspects = 'only' then pyengine._lock_suspects_lanes(p_application, p_app_version, p_queue)
+    else pyengine._lock_lanes(
+      p_executor_id, p_application, p_app_version, p_unversioned, p_suspects, p_queue, v_wanted, p_now
+    )
+  end;
 
   -- Statements of their own: the counts and reads see what the last holder of a lane has committed.
   for v_turn in 1 .. cardinality(v_lanes) loop
@@ -50,7 +54,9 @@ begin
 
     select c.chosen, c.is_alone
     into v_choice
-    from pyengine._choose_rows(p_application, p_app_version, p_unversioned, p_queue, v_lanes[v_turn], v_room) as c;
+    from pyengine._choose_rows(
+      p_application, p_app_version, p_unversioned, p_suspects, p_queue, v_lanes[v_turn], v_room
+    ) as c;
     -- A row that brings executors down is claimed alone, by the whole call: else its lane keeps its place for the next one.
     continue when cardinality(v_choice.chosen) = 0 or v_choice.is_alone and cardinality(v_rows) > 0;
     v_served := v_served || v_lanes[v_turn];
@@ -58,14 +64,17 @@ begin
     exit when v_choice.is_alone or cardinality(v_rows) >= p_limit;
   end loop;
 
-  if pyengine._rotate_lanes(p_application, p_queue, v_lanes, v_wanted, p_now) and cardinality(v_rows) = 0 then
+  if p_suspects <> 'only'
+    and pyengine._rotate_lanes(p_application, p_queue, v_lanes, v_wanted, p_now)
+    and cardinality(v_rows) = 0
+  then
     return null;
   end if;
   v_ids := pyengine._take_rows(p_executor_id, p_fence, p_app_version, v_rows);
-  perform pyengine._leave_lanes(p_application, p_queue, v_served, cardinality(v_lanes) < v_wanted, p_now);
+  perform pyengine._leave_lanes(p_application, p_queue, v_served, p_suspects <> 'only' and cardinality(v_lanes) < v_wanted, p_now);
   return v_ids;
 end;
 $function$;
 
-comment on function pyengine._claim_lanes(bigint, bigint, text, text, boolean, text, integer, timestamptz) is
+comment on function pyengine._claim_lanes(bigint, bigint, text, text, boolean, text, text, integer, timestamptz) is
   'Take claimable rows of a partitioned queue, the longest unserved partitions first, each its fair share.';

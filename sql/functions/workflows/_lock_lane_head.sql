@@ -1,4 +1,4 @@
--- _lock_lane_head: lock the first rows of a partition that have one version (null: none) and return their addresses.
+-- _lock_lane_head: lock the first rows of a partition that have one version (null: none), but no suspects, and return their addresses.
 --
 -- Fence:  the caller's.
 -- Repeat: a second call finds rows that this transaction has locked itself.
@@ -27,6 +27,7 @@ begin
         and f.application = p_application
         and f.partition_key = p_partition_key
         and f.app_version is null
+        and not f.is_suspect
       order by f.app_version, f.priority, f.seq
       limit p_limit
       for update skip locked
@@ -41,6 +42,7 @@ begin
       and f.application = p_application
       and f.partition_key = p_partition_key
       and f.app_version = p_app_version
+      and not f.is_suspect
     order by f.priority, f.seq
     limit p_limit
     for update skip locked

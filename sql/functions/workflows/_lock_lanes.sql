@@ -1,6 +1,6 @@
 -- _lock_lanes: lock the partitions that have waited longest and can be served by this executor now; their keys, in order.
 --
--- Blocked partitions (running at their limit, or holding only other versions' work) are passed over, not locked. Only the first
+-- Blocked partitions (running at their limit, or holding only other versions' work, or suspects that are not asked for) are passed over, not locked. Only the first
 -- thousand are looked at; _rotate_lanes turns the page when none of them can be served.
 --
 -- Probes are scalar subqueries with a limit: an "exists" under "or" may be planned as one hash of everything that is enqueued.
@@ -14,6 +14,7 @@ create or replace function pyengine._lock_lanes(
   p_application text,
   p_app_version text,
   p_unversioned boolean,
+  p_suspects text,
   p_queue text,
   p_limit integer,
   p_now timestamptz
@@ -50,11 +51,13 @@ begin
           select true from pyengine.in_flight as f
           where f.status = 'ENQUEUED' and f.queue = l.queue and f.application = l.application
             and f.partition_key = l.partition_key and f.app_version = p_app_version
+            and (p_suspects = 'any' or not f.is_suspect)
           limit 1
         ) or p_unversioned and (
           select true from pyengine.in_flight as f
           where f.status = 'ENQUEUED' and f.queue = l.queue and f.application = l.application
             and f.partition_key = l.partition_key and f.app_version is null
+            and not f.is_suspect
           limit 1
         )
       )
@@ -81,5 +84,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine._lock_lanes(bigint, text, text, boolean, text, integer, timestamptz) is
+comment on function pyengine._lock_lanes(bigint, text, text, boolean, text, text, integer, timestamptz) is
   'Lock the partitions that have waited longest and can be served by this executor now.';

@@ -1,4 +1,4 @@
--- _lock_queue_head: lock the first rows of a queue that have one version (null: none) and return their addresses.
+-- _lock_queue_head: lock the first rows of a queue that have one version (null: none), but no suspects, and return their addresses.
 --
 -- Two statements, because an index serves "= version" and "is null" but not "is not distinct from". Sorting by the version that is
 -- null anyway lets the planner see that the index is in order: else it reads and sorts all of them.
@@ -28,6 +28,7 @@ begin
         and f.queue = p_queue
         and f.application = p_application
         and f.app_version is null
+        and not f.is_suspect
       order by f.app_version, f.priority, f.seq
       limit p_limit
       for update skip locked
@@ -41,6 +42,7 @@ begin
       and f.queue = p_queue
       and f.application = p_application
       and f.app_version = p_app_version
+      and not f.is_suspect
     order by f.priority, f.seq
     limit p_limit
     for update skip locked

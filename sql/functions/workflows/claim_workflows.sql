@@ -1,5 +1,7 @@
 -- claim_workflows: take up to p_limit runnable workflows of a queue for an executor, within the queue's limits.
 --
+-- p_suspects: what of workflows that have brought down three executors. 'any': one is claimed alone, when it is first. 'none': they
+--   are left to an isolated executor, and stand in nobody's way. 'only': that one's claim, of one at a time.
 -- Fence:  the executor's lease; p_fence, minted by the client, becomes the fence of the rows.
 -- Repeat: the rows that carry p_fence are returned again, and no others are claimed while there are any.
 -- Locks:  fence (shared), the claim's own lock (orders a late original and its repeat), queue (try only, limited queues),
@@ -14,7 +16,8 @@ create or replace function pyengine.claim_workflows(
   p_fence bigint,
   p_queue text,
   p_limit integer,
-  p_unversioned boolean
+  p_unversioned boolean,
+  p_suspects text
 )
 returns table (
   verdict text,
@@ -61,6 +64,14 @@ begin
       hint = 'Claim between 1 and 1000 workflows of one queue, with a random 63-bit fence.';
   end if;
 
+  if coalesce(p_suspects, '') not in ('any', 'none', 'only') then
+    raise exception using
+      errcode = 'WF101',
+      message = 'cannot claim: what to do with suspects is not known',
+      detail = format('queue=%s suspects=%s', p_queue, p_suspects),
+      hint = 'Claim any, none or only suspects.';
+  end if;
+
   perform pyengine._hold_lease(p_executor_id, p_nonce);
   perform pg_advisory_xact_lock(pyengine._advisory_key('claim', p_fence::text));
 
@@ -71,7 +82,7 @@ begin
       and f.fence = p_fence
   );
   if cardinality(v_ids) = 0 then
-    v_ids := pyengine._claim(p_executor_id, p_fence, p_queue, p_limit, coalesce(p_unversioned, false));
+    v_ids := pyengine._claim(p_executor_id, p_fence, p_queue, p_limit, coalesce(p_unversioned, false), p_suspects);
   end if;
 
   if v_ids is null then
@@ -88,5 +99,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine.claim_workflows(bigint, bigint, bigint, text, integer, boolean) is
+comment on function pyengine.claim_workflows(bigint, bigint, bigint, text, integer, boolean, text) is
   'Take up to p_limit runnable workflows of a queue within its limits; one row says ''busy'' when its lock was lost. Raises WF001, WF101.';

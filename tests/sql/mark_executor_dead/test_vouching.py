@@ -8,9 +8,9 @@ from plugins.executors import Executor, rows
 def test_repeat_says_true_and_keeps_the_first_reason(new_executor: Callable[..., Executor]) -> None:
     witness, other = new_executor(), new_executor()
 
-    assert witness.mark_dead(other, "gone")
-    assert witness.mark_dead(other, "again")
-    assert other.dead_reason == "gone"
+    assert witness.mark_dead(other, "process_gone")
+    assert witness.mark_dead(other, "child_died")
+    assert other.dead_reason == "process_gone"
 
 
 def test_wrong_nonce_marks_nobody(new_executor: Callable[..., Executor]) -> None:
