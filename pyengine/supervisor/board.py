@@ -94,6 +94,7 @@ class Slot(_Words):
     order_at = _Word(25)
     order_header = _Word(26)
     place_header = _Word(27)
+    is_unserved = _Word(28)
     # Written by the warden: the generation it means
     buried = _Word(40)
     declared_dead = _Word(41)

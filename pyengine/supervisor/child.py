@@ -29,14 +29,19 @@ from ..runtime.signals import flush_standard_streams
 from ..runtime.supervision import KillOrder, Place
 from . import exit_codes
 from .board import Board, Kind, Phase, Slot
+from .health import Door
 from .imports import load
 from .pipes import Bell, Reader
 from .signals import Signals, wait
 from .spec import WorkerSpec
 
 
-def run_executor(board: Board, number: int, lifeline: Reader, bell: Bell, spec: WorkerSpec, is_first: bool) -> None:
+def run_executor(
+    board: Board, number: int, lifeline: Reader, bell: Bell, spec: WorkerSpec, door: Door | None, is_first: bool
+) -> None:
     """The whole life of an executor process. Does not return."""
+    if door is not None:
+        door.close()  # an orphan must not keep the port from the next worker
     child = _Child(board, board.slots[number], lifeline, bell, spec)
     # What the parent registered is the parent's.
     atexit._clear()
@@ -83,6 +88,9 @@ class BoardSupervision:
     def fenced(self) -> None:
         self._slot.is_fenced = 1
         self._bell.ring()
+
+    def unserved(self) -> None:
+        self._slot.is_unserved = 1
 
     def progress(self, *, done: int, busy: int) -> None:
         self._slot.stamp = time.monotonic_ns()

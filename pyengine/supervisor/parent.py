@@ -16,11 +16,12 @@ from ..logs import logger
 from . import exit_codes
 from .board import Board, Killed, Kind, Phase, Slot, State
 from .child import run_executor
+from .health import Door
 from .obituary import how_it_ended
-from .pipes import pipe
+from .pipes import Reader, pipe
 from .processes import Nursery, choose_start_method
 from .seats import Seat, seats
-from .signals import HANDLED, Signals, name_of, wait
+from .signals import HANDLED, HasFileno, Signals, name_of, wait
 from .sizing import oom_kills
 from .spec import WorkerSpec
 from .warden import run_warden
@@ -41,9 +42,12 @@ _FAST_SIGNALS = {getattr(signal, "SIGQUIT", -1)}
 _NEVER = 2**63 - 1
 
 
-def run(spec: WorkerSpec) -> int:
-    """Run the fleet until it is told to end; the exit status of the program."""
-    parent = Parent(spec)
+def run(spec: WorkerSpec, *, door: Door | None = None, owner: Reader | None = None) -> int:
+    """Run the fleet until it is told to end; the exit status of the program.
+
+    door: where probes come to. owner: a pipe that a program holds which started this one; at its end, so is the fleet.
+    """
+    parent = Parent(spec, door, owner)
     try:
         return parent.run()
     finally:
@@ -51,7 +55,7 @@ def run(spec: WorkerSpec) -> int:
 
 
 class Parent:
-    def __init__(self, spec: WorkerSpec) -> None:
+    def __init__(self, spec: WorkerSpec, door: Door | None, owner: Reader | None) -> None:
         self._spec = spec
         self._nursery = Nursery(choose_start_method(spec.start_method))
         self._warden, self._executors, self._isolated = seats(spec.processes)
@@ -62,6 +66,8 @@ class Parent:
         self._lifeline, self._lifeline_held = pipe()
         self._heard, self._bell = pipe()
         self._warden_hears, self._warden_bell = pipe()
+        self._door = door
+        self._owner = owner
         self._signals = Signals(HANDLED)
         for close in (self._lifeline_held.close, self._heard.close, self._warden_bell.close, self._signals.abandon):
             self._nursery.keep_from_children(close)
@@ -88,11 +94,13 @@ class Parent:
             self._look()
             if self._is_over():
                 return self._status
-            heard = wait([self._signals, self._heard], (self._board.head.looks_at - time.monotonic_ns()) / _SECOND)
+            heard = wait(self._sources(), (self._board.head.looks_at - time.monotonic_ns()) / _SECOND)
             if self._heard in heard:
                 self._heard.drain()
             for number in self._signals.taken():
                 self._take_signal(number)
+            if self._owner in heard:
+                self._hear_owner(self._owner)
             self._reap()
 
     def close(self) -> None:
@@ -111,6 +119,9 @@ class Parent:
             self._lifeline, self._lifeline_held, self._heard, self._bell, self._warden_hears, self._warden_bell,
         ):  # fmt: skip
             end.close()
+        for other in (self._door, self._owner):
+            if other is not None:
+                other.close()
         self._signals.close()
         self._board.close()
 
@@ -139,6 +150,16 @@ class Parent:
         else:
             logger.info("%s again: everything is handed over now", name_of(number))
             self._status = self._status or 128 + number
+            self._drain(is_fast=True)
+
+    def _sources(self) -> list[HasFileno]:
+        return [self._signals, self._heard, *([] if self._owner is None else [self._owner])]
+
+    def _hear_owner(self, owner: Reader | None) -> None:
+        if owner is not None and not owner.drain():
+            self._owner = None
+            logger.info("The program that started this worker is gone: handing over and ending")
+            owner.close()
             self._drain(is_fast=True)
 
     def _drain(self, *, is_fast: bool = False) -> None:
@@ -302,7 +323,7 @@ class Parent:
 
     def _start_child(self, seat: Seat, slot: Slot) -> Any:
         name = f"pyengine-{seat.number}"
-        common = (self._board, slot.number, self._lifeline, self._bell, self._spec)
+        common = (self._board, slot.number, self._lifeline, self._bell, self._spec, self._door)
         if seat.kind == Kind.WARDEN:
             return self._nursery.start(name, run_warden, *common, self._warden_hears)
         is_first = not self._was_ready and seat.incarnations == 1

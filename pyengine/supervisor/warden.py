@@ -26,22 +26,33 @@ from ..logs import logger
 from ..runtime.housekeeping import TAKEOVER_CHUNK
 from ..runtime.signals import flush_standard_streams
 from ..serialization import Codec
+from . import health
 from .board import Board, Slot
 from .obituary import Obituary, obituary
 from .pipes import Bell, Reader
-from .signals import HasFileno, wait
+from .signals import wait
 from .spec import WorkerSpec
 
 _SECOND = 1_000_000_000
 
 
-def run_warden(board: Board, number: int, lifeline: Reader, bell: Bell, spec: WorkerSpec, hears: Reader) -> None:
+def run_warden(
+    board: Board,
+    number: int,
+    lifeline: Reader,
+    bell: Bell,
+    spec: WorkerSpec,
+    door: health.Door | None,
+    hears: Reader,
+) -> None:
     """The whole life of a warden process. Does not return."""
     # It ends when the board says so: some managers send SIGTERM to all processes of a service at once.
     signal.signal(signal.SIGTERM, _nothing)
     logs.configure()
     code = 0
     try:
+        if door is not None:
+            health.serve(board, spec.processes, door)
         Warden(board, board.slots[number], lifeline, bell, hears).run()
     except BaseException:
         traceback.print_exc()
@@ -63,8 +74,6 @@ class Warden:
         self._backoff = Backoff(first=0.05, ceiling=1.0)
         self._outage = OutageLog()
         self._retry_at = 0
-        # Whatever else is served between two rounds: a source, and what to do when it has something.
-        self.served: dict[HasFileno, Callable[[], None]] = {}
 
     def run(self) -> None:
         while not self._board.head.is_over:
@@ -72,14 +81,11 @@ class Warden:
             if now >= self._retry_at:
                 self._round()
             until = max(self._retry_at, self._watch_at)
-            for source in wait([self._lifeline, self._hears, *self.served], (until - time.monotonic_ns()) / _SECOND):
+            for source in wait([self._lifeline, self._hears], (until - time.monotonic_ns()) / _SECOND):
                 if source is self._hears:
                     self._hears.drain()
-                elif source is self._lifeline:
-                    if not self._lifeline.drain():
-                        return  # the children end by themselves, too
-                else:
-                    self.served[source]()
+                elif source is self._lifeline and not self._lifeline.drain():
+                    return  # the children end by themselves, too
 
     def _round(self) -> None:
         try:
