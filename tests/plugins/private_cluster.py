@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -51,7 +51,7 @@ def describe() -> str:
     return version.strip()
 
 
-def _ordinary_user() -> pwd.struct_passwd | None:
+def ordinary_user() -> pwd.struct_passwd | None:
     """Who runs the server when we are root, which Postgres refuses to be run by."""
     if os.geteuid() != 0:
         return None
@@ -61,7 +61,7 @@ def _ordinary_user() -> pwd.struct_passwd | None:
     raise RuntimeError("tests run as root, and there is neither a user postgres nor nobody to run the server")
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG
 
@@ -78,27 +78,38 @@ def _readable_binaries(found: Path, folder: Path, runs: Callable[[Path], bool]) 
 class Cluster:
     """A cluster that can be stopped and started again, at the same address and with the same data."""
 
-    def __init__(self, folder: Path, found: Path, identity: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        found: Path,
+        identity: dict[str, Any],
+        settings: Sequence[str] = (),
+        networks: Sequence[str] = (),
+    ) -> None:
+        """`settings` go over the others; who comes from the `networks` may log in by password."""
         self._folder = folder
+        self._settings = tuple(settings)
         self._found = found
         self._identity = identity
         self._process: subprocess.Popen[bytes] | None = None
         password = secrets.token_hex(16)
         _initialise(found, folder, folder / "data", password, identity)
+        with (folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.writelines(f"host all all {network} scram-sha-256\n" for network in networks)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        self.url = f"postgresql://postgres:{password}@127.0.0.1:{self._port}/postgres"
+            self.port: int = probe.getsockname()[1]
+        self.url = f"postgresql://postgres:{password}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
         log = self._folder / "postgres.log"
-        place = (f"port={self._port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}")
-        options = [f"-c{setting}" for setting in (*SETTINGS, *place)]
+        place = (f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}")
+        options = [f"-c{setting}" for setting in (*SETTINGS, *place, *self._settings)]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [self._found / "postgres", "-D", self._folder / "data", *options],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                cwd=self._folder, start_new_session=True, preexec_fn=_end_with_parent, **self._identity,
+                cwd=self._folder, start_new_session=True, preexec_fn=end_with_parent, **self._identity,
             )  # fmt: skip
         _wait_until_ready(self.url, self._process, log)
 
@@ -114,14 +125,28 @@ class Cluster:
             process.kill()
             process.wait()
 
+    def kill(self) -> None:
+        """kill -9 of the server and of all its backends: nothing is flushed, nobody is told."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        backends = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        with contextlib.suppress(OSError):
+            process.send_signal(signal.SIGSTOP)  # it starts nobody meanwhile
+            for pid in backends.read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+        process.kill()
+        process.wait()
+
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
+def cluster(*settings: str, networks: Sequence[str] = ()) -> Iterator[Cluster]:
     """A running cluster of its own."""
     found = binaries()
     if found is None:
         raise RuntimeError(describe())
-    user = _ordinary_user()
+    user = ordinary_user()
     identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
     folder = Path(tempfile.mkdtemp(prefix="pyengine-test-"))
     try:
@@ -135,7 +160,7 @@ def cluster() -> Iterator[Cluster]:
                 )
             return False
 
-        made = Cluster(folder, _readable_binaries(found, folder, runs), identity)
+        made = Cluster(folder, _readable_binaries(found, folder, runs), identity, settings, networks)
         try:
             made.start()
             yield made

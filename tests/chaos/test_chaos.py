@@ -1,0 +1,73 @@
+"""Faults by the dozen on several hosts, and nothing lost, doubled or written by whoever had lost the right to."""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from plugins import private_cluster
+from plugins.chaos import faults, network
+from plugins.chaos.host import Host, at
+from plugins.chaos.load import Load
+from plugins.chaos.network import Link
+from plugins.chaos.postgres import Postgres, running
+from plugins.chaos.run import Run
+from plugins.processes import Processes
+
+TTL = 1.0
+# `make soak` sets both; a failed run says which seed it had.
+SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
+SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.randrange(1, 10**6)
+LOGS = Path(tempfile.gettempdir()) / f"pyengine-chaos-{SEED}"
+KINDS = [kind for kind in faults.ALWAYS if kind != "failover"]
+
+
+@pytest.fixture
+def postgres() -> Iterator[Postgres]:
+    if private_cluster.binaries() is None:
+        pytest.skip(private_cluster.describe())
+    with running() as made:
+        yield made
+
+
+@pytest.mark.timeout(SECONDS * 2 + 300)
+def test_nothing_is_lost_whatever_happens(
+    postgres: Postgres, processes: Processes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say = _speaker(capsys)
+    plan = faults.plan(SEED, SECONDS, hosts=3, ttl=TTL, every=2.5, kinds=KINDS)
+    say(f"chaos: seed {SEED}, {SECONDS:g} s, namespaces: {network.has_namespaces()}")
+
+    def url(link: Link) -> str:
+        return at(postgres.url, link.address, link.port)
+
+    with network.links(3, postgres.port, processes.folder) as links:
+        hosts = [Host(f"host{number}", link, processes, url, ttl=TTL) for number, link in enumerate(links)]
+        for host in hosts:
+            host.add("v1", 2)
+        run = Run(postgres, hosts, Load(lambda: postgres.url, per_second=8, seed=SEED), say)
+        run.run(plan, SECONDS)
+        run.calm_down(processes.folder, 90)
+        report = run.check()
+        say(str(report))
+        ended = [
+            f"{host.name}: {status} {text[-600:]}" for host in hosts for s in host.slots for status, text in s.ended
+        ]
+        say("\n".join(["ended by themselves:", *ended]))
+        if report.problems:
+            run.write_logs(LOGS)
+            say(f"logs: {LOGS}")
+        assert report.problems == [], "\n".join([f"CHAOS_SEED={SEED}", *report.problems[:50]])
+
+
+def _speaker(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    def say(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n{line}", end="", flush=True)
+
+    return say
