@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import DBOSException, DBOSProtocolNotServedError
-from . import doctor, init, migrate, start, version, worker, workflow
+from . import doctor, health, init, migrate, start, version, worker, workflow
 from .console import CommandError, fail, program_name
 from .exit_codes import ExitCode
 
@@ -44,6 +44,7 @@ app = typer.Typer(
 app.command("init")(init.init)
 app.command("start")(start.start)
 app.command("worker")(worker.worker)
+app.command("health")(health.health)
 app.command("migrate")(migrate.migrate)
 app.command("reset")(migrate.reset)
 app.command("doctor")(doctor.doctor)

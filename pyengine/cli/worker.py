@@ -11,6 +11,7 @@ from ..supervisor.processes import START_METHODS
 from ..supervisor.sizing import default_size
 from ..supervisor.spec import DEFAULT_GRACE_SECONDS, WorkerSpec
 from .console import CommandError, tell
+from .health import HEALTH_VARIABLE, checked_address
 from .options import UrlOption
 
 _MAX_PROCESSES = 512
@@ -53,6 +54,16 @@ def worker(
     dev: Annotated[
         bool, typer.Option("--dev", help="Without a configured database take the embedded Postgres of this folder.")
     ] = False,
+    health: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--health",
+            envvar=HEALTH_VARIABLE,
+            metavar="HOST:PORT",
+            callback=checked_address,
+            help="Answer probes: /live and /ready.",
+        ),
+    ] = None,
     start_method: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--start-method", metavar="fork|spawn", help="How processes start. Default: fork where safe."),
@@ -81,6 +92,7 @@ def worker(
         max_tasks=max_tasks,
         max_rss_mb=max_rss,
         start_method=start_method,
+        health=health,
     )
     from .. import logs
     from ..supervisor import parent  # what it imports does not exist on Windows

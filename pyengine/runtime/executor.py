@@ -238,6 +238,8 @@ class Executor:
         if not self._is_served:
             return
         self._is_served = False
+        if self.supervision is not None:
+            self.supervision.unserved()
         self.dispatcher.stop()
         self.scheduler.stop()
         logger.error("%s; this process claims nothing more, and ends when its work is done", error)

@@ -51,6 +51,9 @@ class Supervision(Protocol):
     def fenced(self) -> None:
         """The lease is lost: be killed and replaced. A supervised executor never registers anew."""
 
+    def unserved(self) -> None:
+        """The schema serves only newer engines: it claims nothing more, and ends when its work is done."""
+
     def progress(self, *, done: int, busy: int) -> None:
         """At every tick that the database answered: how many runs ended here, and how many there are."""
 

@@ -12,6 +12,7 @@ import sys
 import time
 from typing import Any
 
+from ..errors import DBOSInitializationError
 from ..logs import logger
 from . import exit_codes
 from .board import Board, Killed, Kind, Phase, Slot, State
@@ -42,11 +43,16 @@ _FAST_SIGNALS = {getattr(signal, "SIGQUIT", -1)}
 _NEVER = 2**63 - 1
 
 
-def run(spec: WorkerSpec, *, door: Door | None = None, owner: Reader | None = None) -> int:
+def run(spec: WorkerSpec, *, owner: Reader | None = None) -> int:
     """Run the fleet until it is told to end; the exit status of the program.
 
-    door: where probes come to. owner: a pipe that a program holds which started this one; at its end, so is the fleet.
+    owner: a pipe that the program holds which started this one; at its end, the fleet ends. Raises
+    DBOSInitializationError when it cannot be started as it is asked for.
     """
+    try:
+        door = None if spec.health is None else Door.open(spec.health)
+    except OSError as error:
+        raise DBOSInitializationError(f"probes cannot be answered at {spec.health}: {error}") from error
     parent = Parent(spec, door, owner)
     try:
         return parent.run()
