@@ -53,7 +53,8 @@ begin
       ('client', array[
         'enqueue_workflow', '_check_enqueue', '_deduplication_holder', '_discard_start', '_enter_lane',
         '_existing_start', '_insert_enqueued', '_insert_header', '_open_lane',
-        'cancel_workflow', 'resume_workflow', '_requeue', '_revive', '_fencing_token',
+        'cancel_workflow', 'resume_workflow', '_requeue', '_revive', '_seize_last_owner', '_seize_fence', '_end_fence_holders',
+        '_refuse_isolation', '_fencing_token',
         'lock_claim', '_judge_claim',
         'put_queue', '_check_queue'
       ]),

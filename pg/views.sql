@@ -21,7 +21,7 @@ select
   floor(extract(epoch from w.created_at) * 1000)::bigint as created_at_ms,
   floor(extract(epoch from coalesce(o.completed_at, f.claimed_at, w.created_at)) * 1000)::bigint as updated_at_ms,
   coalesce(f.queue, o.queue) as queue_name,
-  e.label as executor_id,
+  coalesce(e.label, x.label) as executor_id,
   coalesce(f.app_version, o.app_version) as app_version,
   null::text as app_id,
   w.application as application_name,
@@ -43,7 +43,8 @@ select
 from pyengine.workflows as w
 left join pyengine.in_flight as f on f.workflow_id = w.workflow_id
 left join pyengine.outcomes as o on o.workflow_id = w.workflow_id
-left join pyengine.executors as e on e.executor_id = coalesce(f.executor_id, o.executor_id);
+left join pyengine.executors as e on e.executor_id = coalesce(f.executor_id, o.executor_id)
+left join pyengine.former_executors as x on x.executor_id = coalesce(f.executor_id, o.executor_id);
 
 comment on view pyengine.workflow_status is
   'Every workflow with its status, as the API tells it; executor_id is the label of the executor that runs or ran it last.';
@@ -68,7 +69,10 @@ select
   e.liveness_pid is not null as holds_liveness,
   e.dead_at,
   e.dead_reason,
-  e.handed_over_at
+  e.dead_detail,
+  e.handed_over_at,
+  e.seat,
+  e.is_isolated
 from pyengine.executors as e;
 
 comment on view pyengine.executor_status is

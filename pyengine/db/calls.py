@@ -34,6 +34,7 @@ watch_executors = Function(
 )
 list_host_executors = Function("list_host_executors", "boot_id text, pid_namespace text", rows.HostExecutor)
 take_over_executor = Function("take_over_executor", "dead_id bigint, limit integer", rows.Takeover)
+prune_executors: Function[int] = Function("prune_executors", "limit integer")
 housekeep = Function("housekeep", _EXECUTOR + ", looks_for_the_dead boolean", rows.Duty)
 
 # the server
@@ -65,6 +66,7 @@ load_claims = Function("load_claims", _EXECUTOR + ", fences bigint[]", rows.Clai
 finish_workflow: Function[str] = Function("finish_workflow", _CLAIMED + ", status text, output bytea, error bytea")
 lock_claim: Function[str] = Function("lock_claim", "workflow_id text, fence bigint")
 cancel_workflow: Function[str] = Function("cancel_workflow", "workflow_id text")
+delete_workflow: Function[str] = Function("delete_workflow", "workflow_id text")
 resume_workflow: Function[str] = Function("resume_workflow", "workflow_id text, queue text")
 expire_deadlines: Function[int] = Function("expire_deadlines", "limit integer")
 release_delayed: Function[int] = Function("release_delayed", "limit integer")

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 1.0
 _NEVER = float("inf")
-_REASONS = {"cancelled": "The workflow was cancelled", "deadline": "The workflow ran into its timeout"}
+_REASONS = {
+    "cancelled": "The workflow was cancelled",
+    "deadline": "The workflow ran into its timeout",
+    "deleted": "The workflow was deleted",
+}
 
 
 class Ticker:

@@ -42,7 +42,7 @@ begin
     end if;
   end if;
 
-  select e.dead_reason, e.handed_over_at
+  select e.handed_over_at
   into v_dead
   from pyengine.executors as e
   where e.executor_id = p_dead_id
@@ -59,7 +59,7 @@ begin
   if v_dead.handed_over_at is null then
     select h.moved, h.quarantined
     into moved, quarantined
-    from pyengine._hand_over_rows(p_dead_id, p_limit, v_dead.dead_reason not in ('retired', 'handed_over')) as h;
+    from pyengine._hand_over_rows(p_dead_id, p_limit) as h;
 
     update pyengine.executors as e
     set handed_over_at = pyengine._now()

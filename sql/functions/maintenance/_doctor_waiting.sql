@@ -26,6 +26,39 @@ begin
   order by s.application, s.app_version
   limit 1000;
 
+  -- A supervisor gives them a process within seconds. While one of its processes has ended just now, it may be doing so.
+  return query
+  select 5, format('application %s, version %s', s.application, s.app_version),
+    format('%s workflow(s) that brought their processes down wait to be run alone, and no live executor may do so', s.waiting),
+    'Look at the log of the supervisor, which starts a process of its own for them; or start an executor without a supervisor,'
+      || ' or cancel them.'
+  from (
+    select f.application, f.app_version, count(*) as waiting
+    from pyengine.in_flight as f
+    where f.status = 'ENQUEUED'
+      and f.is_suspect
+    group by f.application, f.app_version
+  ) as s
+  where exists (
+      select
+      from pyengine.executors as e
+      where e.application = s.application
+        and e.app_version = s.app_version
+        and e.dead_at is null
+        and e.lease_expires_at > p_now
+    )
+    and not exists (
+      select
+      from pyengine.executors as e
+      where e.application = s.application
+        and e.app_version = s.app_version
+        and (
+          e.dead_at is null and e.lease_expires_at > p_now and (e.is_isolated or not e.is_supervised)
+          or coalesce(e.handed_over_at, e.dead_at) > p_now - interval '1 minute'
+        )
+    )
+  limit 1000;
+
   return query
   select 5, 'workflow ' || f.workflow_id,
     format('it was due %s ago and is still delayed', date_trunc('second', p_now - f.run_at)),

@@ -104,6 +104,8 @@ begin
       and (p_users is null or w.authenticated_user = any (p_users))
       and (p_executor_labels is null or coalesce(f.executor_id, o.executor_id) in (
         select e.executor_id from pyengine.executors as e where e.label = any (p_executor_labels)
+        union all
+        select x.executor_id from pyengine.former_executors as x where x.label = any (p_executor_labels)
       ))
       and (p_parent_ids is null or w.parent_id = any (p_parent_ids))
       and (p_forked_from is null or w.forked_from = any (p_forked_from))

@@ -1,9 +1,10 @@
 -- resume_workflow: make a cancelled or exhausted workflow runnable again, or let an enqueued one skip its queue.
 --
 -- Fence:  takes the last owner's fence lock exclusively, before any row lock: no write of that run can land afterwards.
+--         Waits are bounded: 55P03 (call again) where the last owner, or somebody's open transaction, keeps what is needed.
 -- Repeat: 'resumed' while it waits, 'running' once it is claimed; nothing is undone.
 -- Locks:  the last owner's fence (exclusive), header, lane, in-flight row, outcome.
--- Raises: WF101 invalid_argument, WF901 invariant_broken.
+-- Raises: WF005, WF101 invalid_argument, WF901 invariant_broken, 55P03.
 create or replace function pyengine.resume_workflow(p_workflow_id text, p_queue text)
 returns text
 language plpgsql
@@ -52,7 +53,7 @@ begin
     -- A second owner is possible only when somebody resumed it meanwhile and it was cancelled again: both locks are kept.
     if v_seen.executor_id is not null and v_seen.executor_id is distinct from v_owner_id then
       v_owner_id := v_seen.executor_id;
-      perform pg_advisory_xact_lock(pyengine._advisory_key('fence', v_owner_id::text));
+      perform pyengine._seize_last_owner(v_owner_id);
     end if;
 
     if v_seen.in_flight_status is not null then
