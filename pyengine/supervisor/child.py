@@ -163,28 +163,30 @@ class _Child:
         from ..api._state import STATE
 
         try:
-            for target in self._spec.targets:
-                load(target, tells=is_first)
+            self._import(is_first=is_first)
             if STATE.instance is None:
                 DBOS()  # the module only declares; the rest is found as programs find it
             self._check_queues()
             DBOS.launch()
-        except DBOSInitializationError as error:
+        except DBOSException as error:
             logger.error("%s", error.message)
             is_outage = isinstance(error.__cause__, psycopg.OperationalError)
             return exit_codes.LATER if is_outage else exit_codes.UNUSABLE
-        except DBOSException as error:
-            logger.error("%s", error.message)
-            return exit_codes.UNUSABLE
-        except SystemExit as error:
-            if error.code == exit_codes.NOT_SERVED:
-                return exit_codes.NOT_SERVED
-            logger.error("The program ended while it was imported: exit status %r", error.code)
-            return exit_codes.UNUSABLE
+        except SystemExit:
+            return exit_codes.NOT_SERVED
         except BaseException:
             traceback.print_exc()
             return exit_codes.UNUSABLE
         return None
+
+    def _import(self, *, is_first: bool) -> None:
+        try:
+            for target in self._spec.targets:
+                load(target, tells=is_first)
+        except SystemExit as error:
+            raise DBOSInitializationError(
+                f"the program ended while it was imported, with exit status {error.code}"
+            ) from error
 
     def _check_queues(self) -> None:
         unknown = sorted(set(self._spec.queues or ()) - set(REGISTRY.queues))
