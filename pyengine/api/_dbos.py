@@ -20,6 +20,7 @@ from ..runtime.registry import REGISTRY
 from . import _decorators
 from ._classproperty import classproperty
 from ._engine import start_executor
+from ._fencing import Fencing
 from ._handles import WorkflowHandle, WorkflowHandleAsync
 from ._management import Management
 from ._state import STATE, executor
@@ -31,7 +32,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class DBOS(Management):
+class DBOS(Management, Fencing):
     """Durable execution. Create one, decorate functions, call `DBOS.launch()`.
 
     config: see DBOSConfig; without it `dbos-config.yaml`, the environment and finally the defaults decide.

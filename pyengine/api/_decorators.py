@@ -32,12 +32,15 @@ def workflow(
     serialization_type: Any = None,
     validate_args: Any = None,
     auto_upgrade: bool | None = None,
+    kill_after_seconds: float | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a function a durable workflow.
 
     name: what it is stored under (default: its qualified name). max_recovery_attempts: crashes after which it is
-    set aside as MAX_RECOVERY_ATTEMPTS_EXCEEDED; None: never.
+    set aside as MAX_RECOVERY_ATTEMPTS_EXCEEDED; None: never. kill_after_seconds: under `pyengine worker`, how long its
+    code may go on after the workflow was cancelled or ran into its timeout; then its process is killed.
     """
+    kill_after_seconds = check_seconds("kill_after_seconds", kill_after_seconds)
     if max_recovery_attempts is not None and (
         isinstance(max_recovery_attempts, bool)
         or not isinstance(max_recovery_attempts, int)
@@ -53,6 +56,7 @@ def workflow(
             function=function,
             max_recovery_attempts=max_recovery_attempts,
             is_async=inspect.iscoroutinefunction(function),
+            kill_after_seconds=kill_after_seconds,
         )
         REGISTRY.add_workflow(spec)
         return _wrap_workflow(spec, function)
@@ -90,14 +94,19 @@ def step(
     should_retry: Callable[[BaseException], bool | Awaitable[bool]] | None = None,
     preemptible: bool = False,
     timeout_seconds: float | None = None,
+    kill_after_seconds: float | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a function a step: in a workflow its outcome is a checkpoint; once that is stored it is not run again.
 
     retries_allowed: try up to max_attempts times; the delay before attempt n + 1 is interval_seconds *
     backoff_rate ** (n - 1) seconds, at most an hour, give or take a quarter. The count of failed attempts
     survives a crash. should_retry: asked with the exception; False ends the retries at once. Past the last
-    attempt DBOSMaxStepRetriesExceeded is raised. timeout_seconds: of async steps, for each attempt
-    (DBOSStepTimeoutError).
+    attempt DBOSMaxStepRetriesExceeded is raised.
+
+    Of async steps: timeout_seconds, for each attempt (DBOSStepTimeoutError); preemptible: interrupted, and not
+    recorded, when the workflow is cancelled. Of sync steps: kill_after_seconds, for each attempt. Under `pyengine
+    worker` its process is killed then; the attempt counts as failed with DBOSStepTimeoutError, and what else ran in
+    the process goes on elsewhere.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -113,6 +122,7 @@ def step(
             should_retry=should_retry,
             timeout_seconds=check_seconds("timeout_seconds", timeout_seconds),
             preemptible=preemptible,
+            kill_after_seconds=check_seconds("kill_after_seconds", kill_after_seconds),
         )
         _check_step(spec)
         wrapper = wrap_step(spec, function)
@@ -157,6 +167,10 @@ def _check_step(spec: StepSpec) -> None:
             f"backoff_rate of step {spec.name} must be a number of at least 0, not {spec.backoff_rate!r}"
         )
     if spec.is_async:
+        if spec.kill_after_seconds is not None:
+            raise DBOSException(
+                f"step {spec.name} is async: kill_after_seconds is for sync steps, timeout_seconds for async ones"
+            )
         return
     if spec.timeout_seconds is not None or spec.preemptible:
         raise DBOSException(

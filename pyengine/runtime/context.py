@@ -88,3 +88,10 @@ def recording_run() -> Run | None:
     """The run whose next engine call is a step of its own: None outside of a workflow and inside a step."""
     frame = current_frame.get()
     return None if frame is None or frame.step is not None else frame.run
+
+
+def check_frame() -> None:
+    """Raise if the code running now must go no further. While the process drains, a step may come to its end."""
+    frame = current_frame.get()
+    if frame is not None:
+        frame.run.check(may_finish=frame.step is not None)

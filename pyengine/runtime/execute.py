@@ -112,7 +112,7 @@ async def _call_user(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, 
 
 
 async def _finish(io: Io, run: Run, status: str, output: bytes | None, error: bytes | None) -> None:
-    run.check(at_end=True)
+    run.check(may_finish=True)
     database = run.executor.database
     verdict = await run.call(
         io, lambda: database.one(calls.finish_workflow, **run.claim, status=status, output=output, error=error)

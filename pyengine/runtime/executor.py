@@ -32,6 +32,7 @@ from .execute import execute_claim, execute_in_background, execute_unknown
 from .host import this_process
 from .housekeeping import take_over, vouch_for_the_dead
 from .io import BLOCKING, SUSPENDING, Io, run_blocking
+from .limits import Limits
 from .load import MAX_BUSY, Load, Runs
 from .loops import WorkflowLoop
 from .registry import INTERNAL_QUEUE, QueueSpec, Registry, ScheduleSpec, WorkflowSpec
@@ -97,6 +98,7 @@ class Executor:
         self.lease_ttl_seconds = lease_ttl_seconds
         self.accepts_unversioned = False
         self.dispatcher = Dispatcher(self)
+        self.limits = Limits(supervision)
         self.load = Load(self.dispatcher.wake_starved, max_threads, max_busy=1 if self.is_isolated else MAX_BUSY)
         self.runs = Runs(self.load, self._run_ended)
         self.results = Results(database, self.runs.holds)
@@ -109,6 +111,7 @@ class Executor:
         self._lock = threading.RLock()
         self._hand_back_lock = threading.Lock()
         self._is_fenced = False
+        self._lost: Identity | None = None
         self._is_stopping = False
         self._is_draining = False
         self._has_handed_back = False
@@ -211,6 +214,7 @@ class Executor:
             if self._is_stopping or self._is_fenced or identity != self._identity:
                 return
             self._is_fenced = True
+            self._lost = identity
         logger.warning(
             "Executor %d was declared dead; its work is taken over and it %s",
             identity.executor_id,
@@ -218,7 +222,7 @@ class Executor:
         )
         for run in self.runs.all():
             if run.identity == identity:
-                run.interrupt(lambda: ExecutorFenced("this executor was declared dead"))
+                run.interrupt(_fenced)
         if self.supervision is not None:
             self.supervision.fenced()
         self.ticker.wake()
@@ -419,11 +423,15 @@ class Executor:
         self._spawn(run, partial(execute_in_background, run=run, args=args, kwargs=kwargs), contextvars.copy_context())
 
     def take_on(self, run: Run) -> bool:
-        """Enter a run; False when it runs already. One that comes while the engine stops is broken off as well."""
+        """Enter a run; False when it runs already. One that comes while the engine stops, or after its incarnation was
+        fenced, is broken off like those before it.
+        """
         if not self.runs.add(run):
             return False
         if self._is_stopping or self._is_draining:
             run.interrupt(_stopping)
+        elif run.identity == self._lost or run.identity != self._identity:
+            run.interrupt(_fenced)
         return True
 
     def run_claim(self, claim: Claim, identity: Identity) -> None:
@@ -436,6 +444,7 @@ class Executor:
             spec or WorkflowSpec(name=claim.name, function=_missing, max_recovery_attempts=None, is_async=False),
             claim.workflow_id,
             claim.fence,
+            fencing_token=claim.fencing_token,
             deadline=claim.deadline,
             parent_id=claim.parent_id,
             queue=claim.queue,
@@ -464,6 +473,7 @@ class Executor:
             self.supervision.progress(done=self._done, busy=self.runs.count)
 
     def _run_ended(self, run: Run) -> None:
+        run.end()
         if self.supervision is not None:
             with self._lock:
                 self._done += 1
@@ -475,6 +485,10 @@ class Executor:
 
 def _stopping() -> BaseException:
     return ExecutorStopping("the engine is shutting down")
+
+
+def _fenced() -> BaseException:
+    return ExecutorFenced("this executor was declared dead")
 
 
 def _interval(seconds: float | None) -> timedelta | None:

@@ -28,6 +28,7 @@ class WorkflowSpec:
     is_async: bool
     is_hidden: bool = False
     class_name: str | None = None
+    kill_after_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class StepSpec:
     should_retry: Callable[[BaseException], Any] | None = None
     timeout_seconds: float | None = None
     preemptible: bool = False
+    kill_after_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

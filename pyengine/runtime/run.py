@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,6 +45,7 @@ class Run:
         fence: int,
         *,
         identity: Identity,
+        fencing_token: int,
         deadline: datetime | None,
         parent_id: str | None = None,
         queue: str | None = None,
@@ -55,6 +57,7 @@ class Run:
         self.spec = spec
         self.workflow_id = workflow_id
         self.fence = fence
+        self.fencing_token = fencing_token
         self.deadline = deadline
         self.parent_id = parent_id
         self.queue = queue
@@ -63,10 +66,12 @@ class Run:
         self._step_ids = itertools.count(1)
         self._lock = threading.Lock()
         self._waits: set[Future[Any]] = set()
+        self._watches: set[Future[None]] = set()
         # Whether it takes one of the executor's threads: sync, and not called on a thread of the application's.
         self.needs_thread = False
         self._interruption: Callable[[], BaseException] | None = None
         self._may_finish = False
+        self._has_ended = False
 
     def __repr__(self) -> str:
         return f"Run({self.spec.name} {self.workflow_id})"
@@ -185,20 +190,46 @@ class Run:
     # -- interruption ------------------------------------------------------------------------------
 
     def interrupt(self, make_error: Callable[[], BaseException], *, may_finish: bool = False) -> None:
-        """Raise this in the run: at once where it waits in the engine, else at its next engine call. `may_finish`: a
-        run that makes no such call, because it is at its end, is let through.
+        """Raise this in the run: at once where it waits in the engine or is in a preemptible step, else at its next
+        engine call. `may_finish`: a step that runs comes to its end, and so does a run that makes no further call;
+        until it is interrupted for another reason.
         """
         with self._lock:
-            if self._interruption is not None:
+            if self._interruption is not None and not self._may_finish:
                 return
             self._interruption = make_error
             self._may_finish = may_finish
             waits = list(self._waits)
+            watches = [] if may_finish else list(self._watches)
+            if not self._has_ended and isinstance(make_error(), DBOSWorkflowCancelledError | ClaimLost):
+                self.executor.limits.of_cancelled(self)
         for future in waits:
             settle(future, error=make_error())
+        for watch in watches:
+            settle(watch, result=None)
 
-    def check(self, *, at_end: bool = False) -> None:
-        if self._interruption is not None and not (at_end and self._may_finish):
+    @contextmanager
+    def watched(self) -> Iterator[Future[None]]:
+        """A future that is done as soon as the run is interrupted."""
+        watch: Future[None] = Future()
+        with self._lock:
+            self.check(may_finish=True)
+            self._watches.add(watch)
+        try:
+            yield watch
+        finally:
+            with self._lock:
+                self._watches.discard(watch)
+
+    def end(self) -> None:
+        """Its code has ended: no limit holds any more."""
+        with self._lock:
+            self._has_ended = True
+            self.executor.limits.lift(self)
+
+    def check(self, *, may_finish: bool = False) -> None:
+        """Raise what the run was interrupted with. `may_finish`: it is at its end, or inside a step."""
+        if self._interruption is not None and not (may_finish and self._may_finish):
             raise self._interruption()
 
     def heed(self, verdict: str | None) -> None:

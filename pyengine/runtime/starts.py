@@ -234,13 +234,14 @@ class _Start:
 
         identity, verdict = await self._call(ask)
         self._heed(verdict, workflow_id)
-        if verdict.verdict != "yours" or verdict.fence is None:
+        if verdict.verdict != "yours" or verdict.fence is None or verdict.fencing_token is None:
             return Started(workflow_id)
         run = Run(
             self.executor,
             self.spec,
             workflow_id,
             verdict.fence,
+            fencing_token=verdict.fencing_token,
             deadline=verdict.deadline,
             parent_id=arguments["parent_id"],
             authentication=(

@@ -7,12 +7,13 @@ import inspect
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from ..db import calls
 from ..db.rows import Checkpoint
 from ..errors import DBOSException, DBOSMaxStepRetriesExceeded, DBOSStepTimeoutError
-from .context import Frame, StepStatus, current_frame, recording_run
+from .context import Frame, StepStatus, check_frame, current_frame, recording_run
 from .io import Io
 from .registry import StepSpec
 from .run import Run, check_size
@@ -26,6 +27,7 @@ async def call_step(io: Io, spec: StepSpec, args: tuple[Any, ...], kwargs: dict[
     """Call a step function: a checkpointed step directly in a workflow, a plain call anywhere else."""
     run = recording_run()
     if run is None:
+        check_frame()
         return await io.user(spec.function, args, kwargs)
     step_id = run.draw_step_id()
     recorded = run.recorded(step_id, spec.name)
@@ -85,18 +87,29 @@ def _as_checkpoint(step_id: int, verdict: Any) -> Checkpoint:
     return Checkpoint(step_id, verdict.name, verdict.output, verdict.error, verdict.child_id, None, None)
 
 
-async def _within(call: Coroutine[Any, Any, T], spec: StepSpec) -> T:
-    """Not asyncio.wait_for: a TimeoutError that the step raises itself must stay what it is."""
+async def _within(call: Coroutine[Any, Any, T], run: Run, spec: StepSpec) -> T:
+    """An async step that ends at its time limit, or, if it is preemptible, when its run is interrupted.
+
+    It is over when this returns: what it does on being cancelled is waited for. Not asyncio.wait_for: a TimeoutError
+    that the step raises itself must stay what it is.
+    """
     task = asyncio.ensure_future(call)
     try:
-        done, _ = await asyncio.wait({task}, timeout=spec.timeout_seconds)
-    except BaseException:
-        task.cancel()
-        raise
-    if done:
-        return task.result()
-    task.cancel()
-    await asyncio.wait({task})
+        with run.watched() if spec.preemptible else nullcontext() as interruption:
+            awaited: list[asyncio.Future[Any]] = [task]
+            if interruption is not None:
+                awaited.append(asyncio.wrap_future(interruption))
+            await asyncio.wait(awaited, timeout=spec.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()  # looked at: nobody else will
+    if spec.preemptible:
+        run.check(may_finish=True)
     raise DBOSStepTimeoutError(spec.name, spec.timeout_seconds)
 
 
@@ -135,6 +148,7 @@ class _Attempts:
         return await self.run.record(self.io, self.status.step_id, self.spec.name, elapsed=elapsed, **outcome)
 
     async def _attempt_until_done(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        await self._follow_up()
         while True:
             if self.spec.retries_allowed and len(self.errors) >= self.spec.max_attempts:
                 raise DBOSMaxStepRetriesExceeded(self.spec.name, self.spec.max_attempts, self.errors)
@@ -146,13 +160,30 @@ class _Attempts:
                     raise
                 await self._failed(error)
 
+    async def _follow_up(self) -> None:
+        """An attempt whose process was killed could not decide what comes next: it is decided here, on replay."""
+        if not self.errors:
+            return
+        last = self.errors[-1]
+        if not self.spec.retries_allowed:
+            raise last
+        was_killed = not self.spec.is_async and isinstance(last, DBOSStepTimeoutError)
+        if not was_killed or len(self.errors) >= self.spec.max_attempts:
+            return
+        if not await self._may_retry(last):
+            raise last
+        await self.run.pause(self.io, self._delay(len(self.errors)))
+
     async def _attempt(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self.run.check()
+        limits = self.run.executor.limits
         token = current_frame.set(Frame(self.run, self.status))
         try:
-            call = self.io.user(self.spec.function, args, kwargs)
-            if self.spec.timeout_seconds is None:
-                return await call
-            return await _within(call, self.spec)
+            with limits.of_attempt(self.run, self.spec, self.status.step_id, len(self.errors) + 1):
+                call = self.io.user(self.spec.function, args, kwargs)
+                if self.spec.timeout_seconds is None and not self.spec.preemptible:
+                    return await call
+                return await _within(call, self.run, self.spec)
         finally:
             current_frame.reset(token)
 
