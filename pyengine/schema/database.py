@@ -15,6 +15,8 @@ from pyengine.schema import session
 DATABASE_COMMENT = "created by pyengine"
 
 _MAINTENANCE = ("postgres", "template1")
+# A pooler that the server has just refused lets its clients wait (PgBouncer's server_login_retry: 15 s).
+_POOLER_FORGETS_SECONDS = 40
 _ALREADY_THERE = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation)
 
 
@@ -76,6 +78,7 @@ def _create_if_missing(url: str, refused: psycopg.OperationalError) -> bool:
             raise _not_allowed(conn, name) from exc
         comment = sql.SQL("comment on database {} is {}").format(sql.Identifier(name), sql.Literal(DATABASE_COMMENT))
         conn.execute(comment)
+    session.connect(url, connect_timeout=_POOLER_FORGETS_SECONDS).close()
     return True
 
 
