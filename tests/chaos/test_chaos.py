@@ -36,8 +36,9 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.mark.timeout(SECONDS * 2 + 300)
+@pytest.mark.parametrize("workers", [0, 2], ids=["programs", "supervised"])
 def test_nothing_is_lost_whatever_happens(
-    postgres: Postgres, processes: Processes, capsys: pytest.CaptureFixture[str]
+    postgres: Postgres, processes: Processes, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     say = _speaker(capsys)
     plan = faults.plan(SEED, SECONDS, hosts=3, ttl=TTL, every=2.5, kinds=KINDS)
@@ -47,18 +48,17 @@ def test_nothing_is_lost_whatever_happens(
         return at(postgres.url, link.address, link.port)
 
     with network.links(3, postgres.port, processes.folder) as links:
-        hosts = [Host(f"host{number}", link, processes, url, ttl=TTL) for number, link in enumerate(links)]
+        hosts = [
+            Host(f"host{number}", link, processes, url, ttl=TTL, workers=workers) for number, link in enumerate(links)
+        ]
         for host in hosts:
-            host.add("v1", 2)
-        run = Run(postgres, hosts, Load(lambda: postgres.url, per_second=8, seed=SEED), say)
+            host.add("v1", 1 if workers else 2)
+        load = Load(lambda: postgres.url, per_second=8, seed=SEED)
+        run = Run(processes.folder, postgres, hosts, load, say)
         run.run(plan, SECONDS)
-        run.calm_down(processes.folder, 90)
+        run.calm_down(90)
         report = run.check()
         say(str(report))
-        ended = [
-            f"{host.name}: {status} {text[-600:]}" for host in hosts for s in host.slots for status, text in s.ended
-        ]
-        say("\n".join(["ended by themselves:", *ended]))
         if report.problems:
             run.write_logs(LOGS)
             say(f"logs: {LOGS}")

@@ -11,6 +11,7 @@ WEIGHTS = {
     "kill": 5,
     "kill_host": 2,
     "freeze": 4,
+    "freeze_host": 1,
     "cut": 3,
     "deaf": 2,
     "mute": 1,
@@ -65,7 +66,7 @@ def plan(
 
 
 def _length(kind: str, ttl: float) -> tuple[float, float]:
-    if kind == "freeze":
+    if kind.startswith("freeze"):
         # From a hiccup to well past what a held liveness lock allows.
         return 0.5 * ttl, 6 * ttl
     if kind in ("cut", "deaf", "mute", "unplug"):

@@ -27,6 +27,11 @@ def at(url: str, address: str, port: int) -> str:
     return f"postgresql://{parts['user']}:{parts['password']}@{address}:{port}/{parts['dbname']}"
 
 
+def worker(processes: int) -> tuple[str, ...]:
+    options = ("--processes", str(processes), "--grace", "10")
+    return (sys.executable, "-u", "-m", "pyengine", "worker", "work", *options)
+
+
 @dataclass
 class Slot:
     """A program of a host that is kept running, as systemd would."""
@@ -42,9 +47,18 @@ class Slot:
     def is_running(self) -> bool:
         return self.program is not None and self.program.process.poll() is None
 
+    def pids(self) -> list[int]:
+        """Of the program and what it forked: under a supervisor its warden and its executors."""
+        if self.program is None or not self.is_running:
+            return []
+        pid = self.program.pid
+        with contextlib.suppress(OSError):
+            return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+        return []
+
 
 class Host:
-    """`command` starts one program; it runs `work.py` in the folder of the run."""
+    """Its programs run `work.py` in the folder of the run: on their own, or so many `workers` under a supervisor."""
 
     def __init__(
         self,
@@ -54,7 +68,7 @@ class Host:
         url: Callable[[Link], str],
         *,
         ttl: float,
-        command: Sequence[str] = (sys.executable, "-u", "work.py"),
+        workers: int = 0,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
@@ -64,7 +78,8 @@ class Host:
         self._processes = processes
         self._url = url
         self._ttl = ttl
-        self._command = tuple(command)
+        self.executors_per_slot = workers or 1
+        self._command = worker(workers) if workers else (sys.executable, "-u", "work.py")
         self._environment = dict(environment or {})
         self._clock = processes.folder / f"clock-{name}"
         self._skew = 0.0
@@ -112,13 +127,20 @@ class Host:
                     (os.killpg if to_group else os.kill)(slot.program.pid, number)
 
     def kill(self, slots: Sequence[Slot], *, back_after: float) -> None:
-        """kill -9, of whatever state they are in."""
+        """kill -9 of all their processes, whatever state they are in."""
         for slot in slots:
             slot.not_before = time.monotonic() + back_after
         self.signal(slots, signal.SIGKILL)
         for slot in slots:
             if slot.program is not None:
                 slot.program.process.wait(10)
+
+    def kill_one(self, slot: Slot, pid: int, *, back_after: float) -> None:
+        """kill -9 of one process of a program. If that was its first one, the others are left to find out."""
+        if slot.program is not None and pid == slot.program.pid:
+            slot.not_before = time.monotonic() + back_after
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     def drain(self, slots: Sequence[Slot], *, back_after: float | None) -> None:
         """SIGTERM; None: they do not come back."""

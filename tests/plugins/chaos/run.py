@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import signal
 import threading
@@ -39,7 +41,9 @@ class Report:
 class Run:
     """`say` is told what happens as it happens."""
 
-    def __init__(self, postgres: Postgres, hosts: Sequence[Host], load: Load, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, postgres: Postgres, hosts: Sequence[Host], load: Load, say: Callable[[str], None]
+    ) -> None:
         self.postgres = postgres
         self.hosts = list(hosts)
         self.load = load
@@ -49,12 +53,15 @@ class Run:
         # (due, what ends a fault), by time.monotonic()
         self._ends: list[tuple[float, Callable[[], None]]] = []
         self._version = 1
+        self._tend_at = 0.0
+        self._folder = folder
 
     # -- the run -----------------------------------------------------------------------------------
 
     def run(self, faults: Sequence[Fault], seconds: float) -> None:
         self.keep()
-        self._wait(lambda: all(self._is_up(slot) for host in self.hosts for slot in host.slots), 60, "hosts are up")
+        wanted = sum(len(host.slots) * host.executors_per_slot for host in self.hosts)
+        self._wait(lambda: self._registered() >= wanted, 60, f"{wanted} executors are up")
         self._began = time.monotonic()
         self.load.start()
         left = list(faults)
@@ -72,20 +79,21 @@ class Run:
         self._ends = [(at, end) for at, end in self._ends if at > now]
         for end in due:
             end()
+        self._tend_old_versions()
         self.keep()
 
     def keep(self) -> None:
         for host in self.hosts:
             host.keep()
 
-    def calm_down(self, folder: Path, timeout_seconds: float) -> None:
+    def calm_down(self, timeout_seconds: float) -> None:
         """No more faults, no more load: what was begun comes to its end."""
         for _, end in self._ends:
             end()
         self._ends = []
         for host in self.hosts:
             host.heal()
-        (folder / "calm").touch()
+        (self._folder / "calm").touch()
         self.load.stop()
         until = time.monotonic() + timeout_seconds
         began = time.monotonic()
@@ -141,10 +149,17 @@ class Run:
         running = host.running()
         return [running[int(fault.share * len(running))]] if running else []
 
+    @staticmethod
+    def _one_process(fault: Fault, host: Host) -> tuple[Slot, int] | None:
+        found = [(slot, pid) for slot in host.running() for pid in slot.pids()]
+        return found[int(fault.share * len(found))] if found else None
+
     def _do_kill(self, fault: Fault, host: Host) -> str:
-        slots = self._one(fault, host)
-        host.kill(slots, back_after=fault.seconds)
-        return _pids(slots)
+        chosen = self._one_process(fault, host)
+        if chosen is None:
+            return "nobody"
+        host.kill_one(*chosen, back_after=fault.seconds)
+        return _process(*chosen)
 
     def _do_kill_host(self, fault: Fault, host: Host) -> str:
         slots = host.running()
@@ -152,7 +167,17 @@ class Run:
         return _pids(slots)
 
     def _do_freeze(self, fault: Fault, host: Host) -> str:
-        slots = self._one(fault, host)
+        chosen = self._one_process(fault, host)
+        if chosen is None:
+            return "nobody"
+        slot, pid = chosen
+        _send(pid, signal.SIGSTOP)
+        self._later(fault.seconds, lambda: _send(pid, signal.SIGCONT))
+        return _process(slot, pid)
+
+    def _do_freeze_host(self, fault: Fault, host: Host) -> str:
+        """As when a virtual machine is paused."""
+        slots = host.running()
         host.signal(slots, signal.SIGSTOP)
         self._later(fault.seconds, lambda: host.signal(slots, signal.SIGCONT))
         return _pids(slots)
@@ -189,11 +214,29 @@ class Run:
 
     def _do_deploy(self, fault: Fault, host: Host) -> str:
         """Every host gets an executor of the next version; one of the old stays for as long as it has work."""
+        (self._folder / f"calm-v{self._version}").touch()
         self._version += 1
-        version = f"v{self._version}"
         for each in self.hosts:
-            each.add(version)
-        return version
+            each.add(f"v{self._version}")
+        return f"v{self._version}"
+
+    def _tend_old_versions(self) -> None:
+        """Executors of an old version stay until their work is done, and come back if some is left."""
+        if self._version == 1 or time.monotonic() < self._tend_at:
+            return
+        self._tend_at = time.monotonic() + 1.0
+        try:
+            with psycopg.connect(self.postgres.url, autocommit=True, connect_timeout=5) as connection:
+                found = connection.execute("select distinct app_version from pyengine.in_flight").fetchall()
+        except psycopg.OperationalError:
+            return
+        needed = {version for (version,) in found} | {f"v{self._version}"}
+        for host in self.hosts:
+            for slot in host.slots:
+                if slot.version not in needed and slot.is_wanted and slot.is_running:
+                    host.drain([slot], back_after=None)
+                elif slot.version in needed:
+                    slot.is_wanted = True
 
     def _do_skew(self, fault: Fault, host: Host) -> str:
         skew = round((fault.share - 0.5) * 2 * 7200)
@@ -203,9 +246,11 @@ class Run:
 
     # -- looking -----------------------------------------------------------------------------------
 
-    @staticmethod
-    def _is_up(slot: Slot) -> bool:
-        return slot.program is not None and any(line.startswith("up ") for line in slot.program.stdout)
+    def _registered(self) -> int:
+        with psycopg.connect(self.postgres.url, autocommit=True) as connection:
+            row = connection.execute("select count(*) from pyengine.executors where dead_at is null").fetchone()
+        assert row is not None
+        return int(row[0])
 
     def _wait(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
         until = time.monotonic() + seconds
@@ -227,6 +272,16 @@ class Run:
             return 1
         assert row is not None
         return int(row[0])
+
+
+def _send(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _process(slot: Slot, pid: int) -> str:
+    first = slot.program is not None and pid == slot.program.pid
+    return f"pid {pid} ({slot.version}{'' if first else ', forked'})"
 
 
 def _pids(slots: Sequence[Slot]) -> str:

@@ -19,12 +19,13 @@ import psycopg
 from pyengine import DBOS, Queue, SetEnqueueOptions, SetWorkflowID
 from pyengine.runtime.context import current_run
 
+VERSION = os.environ.get("CHAOS_VERSION", "v1")
 HOST = os.environ["CHAOS_HOST"]
 URL = os.environ["CHAOS_URL"]
 # Of every step. Long enough that faults hit some of them in the middle.
 STEP_SECONDS = float(os.environ.get("CHAOS_STEP_SECONDS", "0.03"))
 DIRECT_SECONDS = float(os.environ.get("CHAOS_DIRECT_SECONDS", "0.7"))
-CALM = "calm"  # a file of this name: start nothing more
+CALM = "calm"  # a file of this name: start nothing more; with a version behind it: that version starts nothing more
 
 if "CHAOS_SKEW" in os.environ:  # where there is no libfaketime
     _time, _skew = time.time, float(os.environ["CHAOS_SKEW"])
@@ -34,7 +35,7 @@ DBOS(
     config={
         "name": "chaos",
         "system_database_url": URL,
-        "application_version": os.environ.get("CHAOS_VERSION", "v1"),
+        "application_version": VERSION,
         "executor_id": HOST,
         "lease_ttl_seconds": float(os.environ.get("CHAOS_TTL", "1")),
     }
@@ -179,7 +180,7 @@ def say(*words: Any) -> None:
 def start_directly() -> None:
     """A program that starts workflows of its own, told when each is acknowledged."""
     for number in range(10**9):
-        if os.path.exists(CALM) or os.environ.get("CHAOS_DIRECT") == "no":
+        if os.path.exists(CALM) or os.path.exists(f"{CALM}-{VERSION}"):
             threading.Event().wait()
         workflow_id = f"{'chain' if number % 2 else 'sleeper'}-direct-{HOST}-{os.getpid()}-{number}"
         with SetWorkflowID(workflow_id):
