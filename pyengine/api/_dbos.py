@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -15,18 +16,23 @@ from ..errors import DBOSException, DBOSInitializationError
 from ..runtime import signals, starts, supervision
 from ..runtime.context import StepStatus, current_frame, current_settings
 from ..runtime.executor import Executor
+from ..runtime.fleet import Fleet
 from ..runtime.io import BLOCKING, SUSPENDING, Io, run_blocking
 from ..runtime.registry import REGISTRY
 from . import _decorators
 from ._classproperty import classproperty
-from ._engine import start_executor
+from ._engine import start_executor, wants_fleet
 from ._fencing import Fencing
+from ._fleet import start_fleet
 from ._handles import WorkflowHandle, WorkflowHandleAsync
 from ._management import Management
 from ._state import STATE, executor
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+# What a step may take to end in an executor process, when nobody said how long destroy() is to wait.
+_FLEET_GRACE_SECONDS = 5.0
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,6 +69,7 @@ class DBOS(Management, Fencing):
         if STATE.instance is self:
             return
         self.executor = None
+        self._fleet: Fleet | None = None
         self._release: Callable[[], None] = _nothing
         self._lock = threading.RLock()
         self._config = resolve(supervision.assigned(config), announce=False)
@@ -110,17 +117,29 @@ class DBOS(Management, Fencing):
                 logs.logger.error("DBOS failed to launch: %s", error)
                 raise
             self.executor, self._release = launched, opened.release
+            if wants_fleet(self._config):
+                self._start_fleet(launched)
             if supervision.current is None:  # else the parent answers Ctrl-C
                 signals.install_interrupt_hook(launched.interrupt_and_hand_back)
             atexit.register(self._at_exit)
             logs.logger.info("DBOS launched")
+
+    def _start_fleet(self, launched: Executor) -> None:
+        try:
+            self._fleet = start_fleet(self._config, launched, self._config.executor_processes or 1)
+        except BaseException:
+            self.executor = None
+            launched.stop()
+            self._release()
+            raise
 
     @classmethod
     def destroy(cls, *, destroy_registry: bool = False, workflow_completion_timeout_sec: float = 0) -> None:
         """Stop: claim nothing more, wait so many seconds for what runs here, break off the rest and hand it back.
 
         Unfinished workflows stay unfinished and go on elsewhere, or here after the next launch. destroy_registry:
-        forget the decorated functions and queues, too.
+        forget the decorated functions and queues, too. Executor processes get the same time, at least 5 seconds
+        for the steps they are in.
         """
         instance, STATE.instance = STATE.instance, None
         if instance is not None:
@@ -135,15 +154,23 @@ class DBOS(Management, Fencing):
                 return
             atexit.unregister(self._at_exit)
             signals.remove_interrupt_hook()
+            fleet, self._fleet = self._fleet, None
+            until = time.monotonic() + (completion_timeout or _FLEET_GRACE_SECONDS)
+            if fleet is not None:
+                fleet.begin_end()
             if completion_timeout > 0:
                 running.drain(completion_timeout)
             running.stop()
+            if fleet is not None:
+                fleet.end(until - time.monotonic())
             self._release()
         logs.logger.info("DBOS successfully shut down")
 
     def _at_exit(self) -> None:
         """The program ends without destroy(): hand back what is left, quickly."""
-        running = self.executor
+        running, fleet = self.executor, self._fleet
+        if fleet is not None:
+            fleet.let_go()
         if running is not None:
             running.interrupt_and_hand_back()
             self._release()
@@ -152,6 +179,9 @@ class DBOS(Management, Fencing):
         """In a forked child: the parent's executor is not ours. It may launch one of its own."""
         self._lock = threading.RLock()
         self.executor = None
+        fleet, self._fleet = self._fleet, None
+        if fleet is not None:
+            fleet.forget()
         self._release = _nothing
 
     @classmethod

@@ -42,6 +42,11 @@ def start_executor(config: Config) -> tuple[OpenedDatabase, Executor]:
         raise
 
 
+def wants_fleet(config: Config) -> bool:
+    """Whether this process starts others to claim; those do not start more."""
+    return config.executor_processes is not None and supervision.current is None
+
+
 def leave(executor: Executor) -> None:
     """End a program that the schema no longer serves: whoever starts it again should start a newer one."""
     executor.hand_back()
@@ -56,9 +61,7 @@ def _launch(opened: OpenedDatabase, config: Config) -> Executor:
     )
     if supervision.current is not None:
         supervision.current.connected(
-            supervision.Place(
-                opened.url, config.schema, config.is_pooled, config.lease_ttl_seconds, config.strict_json
-            )
+            supervision.Place(opened.url, config.schema, config.is_pooled, config.lease_ttl_seconds, config.strict_json)
         )
     executor = Executor(
         database=database,
@@ -72,6 +75,7 @@ def _launch(opened: OpenedDatabase, config: Config) -> Executor:
         leave=leave,
         supervision=supervision.current,
         only_queues=supervision.assignment.queues,
+        has_fleet=wants_fleet(config),
     )
     try:
         executor.launch()

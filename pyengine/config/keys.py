@@ -137,13 +137,12 @@ KEYS: tuple[Key, ...] = (
         OWN,
         "how long this process may be silent before others take its work over; default 15",
     ),
-    _inert(
+    _used(
         "executor_processes",
         checks.integer(1),
         "own",
         OWN,
-        "this release runs one process; start several where you need them",
-        quiet=(1,),
+        "so many processes, started at launch, run what is enqueued; this one runs only what it calls or starts itself",
     ),
     _inert("notification_listener_polling_interval_sec", checks.number(0.001), "2.11+", DICT, _TICK),
     _inert(

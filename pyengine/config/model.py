@@ -41,6 +41,8 @@ class Config:
     max_executor_threads: int | None = None
     """None: the engine's own default."""
     lease_ttl_seconds: float = DEFAULT_LEASE_TTL_SECONDS
+    executor_processes: int | None = None
+    """None: what is enqueued runs in this process."""
     serializer: Any = None
     strict_json: bool = False
     log_level: int = logging.INFO

@@ -94,6 +94,7 @@ class _Resolver:
             executor_label=self._get("executor_label", DEFAULT_EXECUTOR_LABEL),
             max_executor_threads=self._get("max_executor_threads", None),
             lease_ttl_seconds=self._get("lease_ttl_seconds", DEFAULT_LEASE_TTL_SECONDS),
+            executor_processes=self._get("executor_processes", None),
             serializer=self._get("serializer", None),
             strict_json=self._get("strict_json", False),
             log_level=self._get("log_level", logging.INFO),

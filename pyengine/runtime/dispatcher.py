@@ -86,8 +86,11 @@ class Dispatcher:
 
     def _look(self, queues: Iterable[str], *, is_new: bool) -> None:
         now = time.monotonic()
+        served = self._executor.served_queues()
         with self._changed:
             for queue in queues:
+                if queue not in served:
+                    continue  # somebody else's
                 poll = self._poll(queue)
                 poll.due = now
                 if is_new:

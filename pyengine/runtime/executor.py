@@ -35,6 +35,7 @@ from .io import BLOCKING, SUSPENDING, Io, run_blocking
 from .limits import Limits
 from .load import MAX_BUSY, Load, Runs
 from .loops import WorkflowLoop
+from .queues import put_queue
 from .registry import INTERNAL_QUEUE, QueueSpec, Registry, ScheduleSpec, WorkflowSpec
 from .results import Results
 from .run import Run
@@ -82,12 +83,14 @@ class Executor:
         leave: Callable[[Executor], None],
         supervision: Supervision | None = None,
         only_queues: Collection[str] | None = None,
+        has_fleet: bool = False,
     ) -> None:
         """`leave` ends the program: called when the schema no longer serves this engine and what ran here is done.
-        `only_queues`: no others are claimed from, but the internal one.
+        `only_queues`: no others are claimed from, but the internal one. `has_fleet`: other processes claim.
         """
         self.supervision = supervision
         self._only_queues = only_queues
+        self._has_fleet = has_fleet
         self._leave = leave
         self.database = database
         self.registry = registry
@@ -177,6 +180,7 @@ class Executor:
             seat=f"{me.host}/{self.label}" if self.supervision is None else self.supervision.seat,
             is_supervised=self.supervision is not None,
             is_isolated=self.is_isolated,
+            is_pooled=is_pooled,
         )
         self.database.settle(Home(nonce, registration.server_identity, is_pooled))
         self._identity = Identity(registration.executor_id, nonce, registration.server_identity)
@@ -266,7 +270,7 @@ class Executor:
         vouch_for_the_dead(self.database, self)
         self.registry.listeners.append(self._declared)
         for queue in list(self.registry.queues.values()):
-            self._put_queue(queue)
+            put_queue(self.database, self.application, queue)
         self.dispatcher.start()
         self.ticker.start()
         for schedule in list(self.registry.schedules.values()):
@@ -377,32 +381,17 @@ class Executor:
 
     def served_queues(self) -> list[str]:
         only = self._only_queues
-        return [INTERNAL_QUEUE, *(name for name in self.registry.queues if only is None or name in only)]
+        served = [INTERNAL_QUEUE, *(name for name in self.registry.queues if only is None or name in only)]
+        return [] if self._has_fleet else served
 
     def _declared(self, spec: QueueSpec | ScheduleSpec) -> None:
         """A declaration made after launch."""
         if isinstance(spec, ScheduleSpec):
             self.scheduler.add(spec)
         else:
-            self._put_queue(spec)
+            put_queue(self.database, self.application, spec)
             if spec.name in self.served_queues():
                 self.dispatcher.wake(spec.name)
-
-    def _put_queue(self, queue: QueueSpec) -> None:
-        self.database.one(
-            calls.put_queue,
-            application=self.application,
-            queue=queue.name,
-            concurrency=queue.concurrency,
-            worker_concurrency=queue.worker_concurrency,
-            rate_limit=queue.rate_limit,
-            rate_period=_interval(queue.rate_period),
-            is_partitioned=queue.is_partitioned,
-            partition_concurrency=queue.partition_concurrency,
-            partition_worker_concurrency=queue.partition_worker_concurrency,
-            partition_rate_limit=queue.partition_rate_limit,
-            partition_rate_period=_interval(queue.partition_rate_period),
-        )
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -489,10 +478,6 @@ def _stopping() -> BaseException:
 
 def _fenced() -> BaseException:
     return ExecutorFenced("this executor was declared dead")
-
-
-def _interval(seconds: float | None) -> timedelta | None:
-    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def _missing(*args: Any, **kwargs: Any) -> Any:

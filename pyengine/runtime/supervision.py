@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -68,19 +68,21 @@ class Supervision(Protocol):
 class Assignment:
     """What the command line of a worker says; it goes before the program's own configuration.
 
-    queues: only these are served, and the internal one. is_dev: an embedded server may be used.
+    queues: only these are served, and the internal one. is_dev: an embedded server may be used. config: what a program
+    that started this fleet has configured.
     """
 
     name: str | None = None
     database_url: str | None = None
     queues: tuple[str, ...] | None = None
     is_dev: bool = True
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 def assigned(config: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """A program's configuration with what the command line says in its place."""
     given = {"name": assignment.name, "system_database_url": assignment.database_url}
-    told = {key: value for key, value in given.items() if value is not None}
+    told = {**assignment.config, **{key: value for key, value in given.items() if value is not None}}
     return {**(config or {}), **told} if told else config
 
 

@@ -24,7 +24,7 @@ from ..errors import DBOSException, DBOSInitializationError
 from ..logs import logger
 from ..runtime import supervision
 from ..runtime.drain import drain_steps
-from ..runtime.registry import REGISTRY
+from ..runtime.registry import REGISTRY, QueueSpec
 from ..runtime.signals import flush_standard_streams
 from ..runtime.supervision import KillOrder, Place
 from . import exit_codes
@@ -137,6 +137,7 @@ class _Child:
             database_url=self._spec.database_url,
             queues=self._spec.queues,
             is_dev=self._spec.is_dev,
+            config=self._spec.config,
         )
         logs.configure()
         # Until it is launched there is nothing to hand back: SIGTERM ends it at once.
@@ -183,6 +184,7 @@ class _Child:
         try:
             for target in self._spec.targets:
                 load(target, tells=is_first)
+            _declare(self._spec)
         except SystemExit as error:
             raise DBOSInitializationError(
                 f"the program ended while it was imported, with exit status {error.code}"
@@ -222,6 +224,13 @@ class _Child:
     def _has_lost_parent(self) -> bool:
         self._is_orphan = self._is_orphan or not self._lifeline.drain()
         return self._is_orphan
+
+
+def _declare(spec: WorkerSpec) -> None:
+    """Queues that the program which started this fleet declares, and not when it is imported."""
+    for queue in spec.declared:
+        if queue["name"] not in REGISTRY.queues:
+            REGISTRY.add_queue(QueueSpec(**queue))
 
 
 def _resident_bytes() -> int:

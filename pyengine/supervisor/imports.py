@@ -64,7 +64,17 @@ def _import(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[_MAIN] = sys.modules["__main__"] = module
     spec.loader.exec_module(module)
+    for value in vars(module).values():
+        _name_as_main(value)
     return module
+
+
+def _name_as_main(value: Any) -> None:
+    """A class of this file bears the name in stored values that it has in the program itself, which is to read them."""
+    if isinstance(value, type) and value.__module__ == _MAIN:
+        value.__module__ = "__main__"
+        for inner in vars(value).values():
+            _name_as_main(inner)
 
 
 def _import_module(name: str) -> ModuleType:

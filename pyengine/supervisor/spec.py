@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 DEFAULT_GRACE_SECONDS = 25.0  # Kubernetes kills after 30: the rest is for handing back
 
@@ -13,6 +15,8 @@ class WorkerSpec:
     """Everything a parent needs. Plain values only: it travels to spawned children, and as JSON to a fresh interpreter.
 
     targets: "module", "module:attribute" or a path to a Python file; each child imports them all, in this order.
+    config: keys of DBOSConfig, which go before the program's own. declared: queues that the program which started this
+    declared where an import does not come by, as QueueSpec has them.
     """
 
     targets: tuple[str, ...]
@@ -26,14 +30,21 @@ class WorkerSpec:
     max_rss_mb: int | None = None
     start_method: str | None = None
     health: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    declared: tuple[dict[str, Any], ...] = ()
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps(self.as_plain())
 
     @classmethod
     def from_json(cls, text: str) -> WorkerSpec:
-        values = json.loads(text)
-        values["targets"] = tuple(values["targets"])
-        if values.get("queues") is not None:
-            values["queues"] = tuple(values["queues"])
+        return cls.from_plain(json.loads(text))
+
+    def as_plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, told: Mapping[str, Any]) -> WorkerSpec:
+        """From what came as JSON, which knows no tuples."""
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
         return cls(**values)
