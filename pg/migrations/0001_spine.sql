@@ -25,6 +25,10 @@ create table pyengine.executors (
   lease_expires_at timestamptz not null,
   beat_at timestamptz not null,
   registered_at timestamptz not null,
+  -- Where it registered: its writes are right on no other line of history. Behind a transaction pooler the server can change between
+  -- two calls unseen by the client, so there the fence compares.
+  server_identity text not null,
+  is_pooled boolean not null,
   liveness_pid integer,
   liveness_started_at timestamptz,
   liveness_missed_at timestamptz,
@@ -167,6 +171,8 @@ create index in_flight_claim_idx on pyengine.in_flight (queue, application, app_
   where status = 'ENQUEUED' and not is_suspect;
 create index in_flight_suspects_idx on pyengine.in_flight (application, app_version, queue, priority, seq)
   where status = 'ENQUEUED' and is_suspect;
+create index in_flight_suspects_lane_idx on pyengine.in_flight (application, app_version, queue, partition_key, priority, seq)
+  where status = 'ENQUEUED' and is_suspect and partition_key is not null;
 create index in_flight_lane_idx on pyengine.in_flight (queue, application, partition_key, app_version, priority, seq)
   where status = 'ENQUEUED' and partition_key is not null;
 create index in_flight_executor_idx on pyengine.in_flight (executor_id, fence) where executor_id is not null;

@@ -20,7 +20,7 @@ register_executor = Function(
     "register_executor",
     "nonce bigint, label text, host text, pid integer, boot_id text, pid_namespace text, process_started text, "
     "application text, app_version text, protocol integer, lease_ttl interval, "
-    "seat text, is_supervised boolean, is_isolated boolean",
+    "seat text, is_supervised boolean, is_isolated boolean, is_pooled boolean",
     rows.Registration,
 )
 hold_liveness: Function[bool] = Function("hold_liveness", _EXECUTOR)

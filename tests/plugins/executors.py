@@ -55,7 +55,7 @@ class Executor:
         self.registration: Row = {
             "nonce": self.nonce, "label": "local", "host": "here", "pid": 1, "boot_id": "boot", "pid_namespace": "ns",
             "process_started": "1", "application": "app", "app_version": "v1", "protocol": 1, "lease_ttl": TTL,
-            "seat": "here/local", "is_supervised": False, "is_isolated": False,
+            "seat": "here/local", "is_supervised": False, "is_isolated": False, "is_pooled": False,
         } | arguments  # fmt: skip
         self.version = self.registration["app_version"]
         self.registered = row(connection, "register_executor", **self.registration)

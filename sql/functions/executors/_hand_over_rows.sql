@@ -58,7 +58,7 @@ begin
   into v_ids, v_crashed, v_spent
   from (
     select i.workflow_id, i.crashes, i.max_recovery_attempts,
-      v_dead.dead_reason not in ('retired', 'handed_over')
+      v_dead.dead_reason not in ('retired', 'handed_over', 'server_changed')
       and (v_dead.dead_reason <> 'killed' or i.workflow_id is not distinct from v_dead.dead_culprit)
       and not exists (
         select

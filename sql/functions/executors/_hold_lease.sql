@@ -4,6 +4,7 @@
 --   its dead mark. A takeover marks, commits, takes the same lock exclusively, and only then moves rows: so either this
 --   transaction ends before the rows move, or it sees the mark here. Time never refuses a write, only the mark does.
 --   Under REPEATABLE READ the second statement would look through the old snapshot and miss the mark, hence WF005.
+--   Behind a transaction pooler a failover can go unseen by the client: there the server is compared with that of the registration.
 -- Repeat: no writes; the lock is counted once more.
 -- Locks: fence (shared, until the end of the transaction). Waits only while a takeover of this very executor moves rows.
 -- Crash: nothing to clean up, the lock goes with the transaction.
@@ -26,7 +27,8 @@ begin
   from pyengine.executors as e
   where e.executor_id = p_executor_id
     and e.nonce = p_nonce
-    and e.dead_at is null;
+    and e.dead_at is null
+    and (not e.is_pooled or e.server_identity = pyengine._server_identity());
 
   if not found then
     perform pyengine._refuse_fenced(p_executor_id);

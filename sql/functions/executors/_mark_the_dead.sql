@@ -1,7 +1,9 @@
--- _mark_the_dead: mark executors whose lease has expired or whose liveness lock is free at two looks.
+-- _mark_the_dead: mark executors whose lease has expired, whose liveness lock is free at two looks, or whose server is no more.
 --
 -- p_look_gap: how far apart the two looks must lie; null: no lock is looked at. Where the lock is held, the lease has three more TTLs
 --   (a step may keep the process from beating). One that never held the lock is judged by its lease alone.
+-- One that registered on another line of history (before a failover or a restore) is dead: if its process lives, it registers anew
+--   before it writes here. So its work goes on at once.
 -- Fence: from the caller's commit on, writes of those marked are refused.
 -- Repeat: they are marked already.
 -- Interleaving: a beat or a new liveness lock between the look and the mark changes the row; the mark waits for it, judges the row
@@ -17,13 +19,15 @@ set search_path = pg_catalog, pg_temp
 as $function$
 declare
   v_now constant timestamptz := pyengine._now();
+  v_identity constant text := pyengine._server_identity();
   v_own_start constant timestamptz := (select a.backend_start from pg_stat_get_activity(pg_backend_pid()) as a);
   v_other record;
   v_missed_at timestamptz;
   v_reason text;
 begin
   for v_other in
-    select e.executor_id, e.lease_expires_at, e.lease_ttl, e.liveness_pid, e.liveness_started_at, e.liveness_missed_at
+    select e.executor_id, e.lease_expires_at, e.lease_ttl, e.liveness_pid, e.liveness_started_at, e.liveness_missed_at,
+      e.server_identity
     from pyengine.executors as e
     where e.handed_over_at is null
       and e.dead_at is null
@@ -33,7 +37,9 @@ begin
     v_reason := null;
     v_missed_at := v_other.liveness_missed_at;
 
-    if v_other.lease_expires_at + (case when v_other.liveness_pid is null then 0 else 3 end) * v_other.lease_ttl <= v_now then
+    if not pyengine._same_history(v_other.server_identity, v_identity) then
+      v_reason := 'server_changed';
+    elsif v_other.lease_expires_at + (case when v_other.liveness_pid is null then 0 else 3 end) * v_other.lease_ttl <= v_now then
       v_reason := 'lease_expired';
     elsif v_other.liveness_pid is not null
       and p_look_gap is not null

@@ -39,7 +39,7 @@ begin
 
   v_is_gap := v_now - v_last.ticked_at > interval '3 seconds';
   v_is_outage := v_last.server_started_at <> pg_postmaster_start_time()
-    or v_last.timeline <> v_identity
+    or not pyengine._same_history(v_last.timeline, v_identity)
     or v_now < v_last.ticked_at
     or v_is_gap and exists (
       select

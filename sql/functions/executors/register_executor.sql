@@ -1,7 +1,7 @@
 -- register_executor: make the calling process an executor, under a nonce of its own making.
 --
 -- p_seat: the place in its fleet that this process fills, and the next one after it. p_is_supervised: it is a supervisor's child, so
---   that suspects get a process of their own. p_is_isolated: it is that process.
+--   that suspects get a process of their own. p_is_isolated: it is that process. p_is_pooled: it comes through a transaction pooler.
 -- Fence: the id and nonce returned here are what every later write carries.
 -- Repeat: the same nonce gets the first registration back, even if it was declared dead meanwhile (its first write then says so).
 -- Interleaving: a late original and its repeat meet on the nonce's unique index; the second reads the row of the first.
@@ -23,7 +23,8 @@ create or replace function pyengine.register_executor(
   p_lease_ttl interval,
   p_seat text,
   p_is_supervised boolean,
-  p_is_isolated boolean
+  p_is_isolated boolean,
+  p_is_pooled boolean
 )
 returns table (executor_id bigint, server_identity text, server_time timestamptz, is_latest_version boolean)
 language plpgsql
@@ -56,10 +57,11 @@ begin
 
   insert into pyengine.executors as e
     (nonce, label, host, pid, boot_id, pid_namespace, process_started, application, app_version, seat,
-     is_supervised, is_isolated, protocol, lease_ttl, lease_expires_at, beat_at, registered_at)
+     is_supervised, is_isolated, protocol, lease_ttl, lease_expires_at, beat_at, registered_at, server_identity, is_pooled)
   values
     (p_nonce, p_label, p_host, p_pid, p_boot_id, p_pid_namespace, p_process_started, p_application, p_app_version, p_seat,
-     p_is_supervised, p_is_isolated, p_protocol, p_lease_ttl, v_now + p_lease_ttl, v_now, v_now)
+     p_is_supervised, p_is_isolated, p_protocol, p_lease_ttl, v_now + p_lease_ttl, v_now, v_now, pyengine._server_identity(),
+     p_is_pooled)
   on conflict on constraint executors_nonce_key do nothing;
 
   -- Promoted when it is first seen; later only by a named act.
@@ -78,5 +80,5 @@ end;
 $function$;
 
 comment on function pyengine.register_executor(
-  bigint, text, text, integer, text, text, text, text, text, integer, interval, text, boolean, boolean
+  bigint, text, text, integer, text, text, text, text, text, integer, interval, text, boolean, boolean, boolean
 ) is 'Register an executor incarnation; the same nonce gets the same id. Raises WF006.';

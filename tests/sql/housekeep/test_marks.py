@@ -132,3 +132,79 @@ def test_lock_of_the_housekeepers_own_session_is_not_taken_for_free(executor: Ex
 
     assert sibling.dead_reason is None
     assert value(executor.connection, "hold_liveness", **sibling.me)
+
+
+def test_who_lost_its_connection_a_moment_ago_marks_nobody(executor: Executor, old: Executor, clock: Clock) -> None:
+    executor.housekeep()
+    for _ in range(20):
+        clock.advance(1)
+        executor.beat()
+        executor.housekeep(looks_for_the_dead=False)
+    assert old.dead_reason is None
+
+    # Its rounds count: what was left undone for a while is no gap.
+    clock.advance(0.5)
+    assert executor.housekeep() == [("take_over", old.id)]
+    assert old.dead_reason == "lease_expired"
+
+
+def test_who_does_not_look_leaves_the_round_to_others(
+    executor: Executor, old: Executor, new_executor: Callable[..., Executor], clock: Clock
+) -> None:
+    other = new_executor()
+    executor.housekeep()
+    old.retire()
+    clock.advance(1)
+    assert other.housekeep(looks_for_the_dead=False) == []
+    assert executor.housekeep() == [("take_over", old.id)]
+    clock.advance(2)
+    assert other.housekeep(looks_for_the_dead=False) == [("take_over", old.id)]
+
+
+def elsewhere(session: psycopg.Connection[Any], one: Executor) -> None:
+    """As if it had registered before a failover: on the timeline before this one."""
+    session.execute(
+        "update pyengine.executors set server_identity = regexp_replace(server_identity, '/[^/]*/', '/00000000/')"
+        " where executor_id = %s",
+        (one.id,),
+    )
+
+
+def test_who_registered_on_another_line_of_history_is_dead_at_once(
+    executor: Executor, old: Executor, session: psycopg.Connection[Any]
+) -> None:
+    old.start("one", 7)
+    elsewhere(session, old)
+
+    assert executor.housekeep() == [("take_over", old.id)]
+    assert old.dead_reason == "server_changed"
+    assert executor.take_over(old) == (1, 0, False)
+    assert session.execute("select crashes from pyengine.in_flight").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("stand_in", ["timeline", "system"])
+def test_what_a_role_may_not_read_is_not_compared(
+    executor: Executor, old: Executor, session: psycopg.Connection[Any], stand_in: str
+) -> None:
+    changed = {"timeline": ("/[^/]*/", "/0/"), "system": ("^[^/]*", "database-5")}[stand_in]
+    session.execute(
+        "update pyengine.executors set server_identity = regexp_replace(server_identity, %s, %s)"
+        " where executor_id = %s",
+        (*changed, old.id),
+    )
+
+    assert executor.housekeep() == []
+    assert old.dead_reason is None
+
+
+def test_behind_a_pooler_the_fence_compares_the_server(
+    new_executor: Callable[..., Executor], session: psycopg.Connection[Any]
+) -> None:
+    pooled = new_executor(is_pooled=True)
+    pooled.start("one", 7)
+    assert pooled.checkpoint("one", 7, 1)["verdict"] == "stored"
+    elsewhere(session, pooled)
+
+    with pytest.raises(psycopg.Error) as refused:
+        pooled.checkpoint("one", 7, 2)
+    assert refused.value.sqlstate == "WF001"
