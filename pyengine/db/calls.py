@@ -14,6 +14,13 @@ _CLAIMED = _EXECUTOR + ", workflow_id text, fence bigint"
 _FUNCTION_NAME = "name text, class_name text, config_name text"
 _AUTHENTICATION = "authenticated_user text, assumed_role text, authenticated_roles text[]"
 _PARENT = "parent_id text, parent_fence bigint, parent_step_id integer"
+# Of many workflows; what is null for all of them may be null itself.
+_NAMES = "start_tokens bigint[], workflow_ids text[], names text[], class_names text[], config_names text[]"
+_LIMITS = (
+    "timeouts interval[], deadlines timestamptz[], max_recovery_attempts integer[], authenticated_users text[], "
+    "assumed_roles text[]"
+)
+_PARENTS = "parent_ids text[], parent_fences bigint[], parent_step_ids integer[]"
 
 # executors
 register_executor = Function(
@@ -57,6 +64,17 @@ enqueue_workflow = Function(
     f"max_recovery_attempts integer, attributes jsonb, {_AUTHENTICATION}, schedule_name text, {_PARENT}",
     rows.EnqueueVerdict,
 )
+start_workflows = Function(
+    "start_workflows",
+    f"{_EXECUTOR}, application text, app_version text, fences bigint[], {_NAMES}, inputs bytea[], {_LIMITS}, "
+    f"{_PARENTS}",
+    rows.StartsVerdict,
+)
+enqueue_workflows: Function[list[int]] = Function(
+    "enqueue_workflows",
+    f"{_EXECUTOR}, application text, {_NAMES}, app_versions text[], inputs bytea[], queues text[], "
+    f"partition_keys text[], priorities integer[], deduplication_ids text[], delays interval[], {_LIMITS}, {_PARENTS}",
+)
 claim_workflows = Function(
     "claim_workflows",
     _EXECUTOR + ", fence bigint, queue text, limit integer, unversioned boolean, suspects text",
@@ -65,6 +83,10 @@ claim_workflows = Function(
 load_claims = Function("load_claims", _EXECUTOR + ", fences bigint[]", rows.Claim)
 finish_workflow: Function[str] = Function("finish_workflow", _CLAIMED + ", status text, output bytea, error bytea")
 lock_claim: Function[str] = Function("lock_claim", "workflow_id text, fence bigint")
+finish_workflows: Function[list[int]] = Function(
+    "finish_workflows",
+    _EXECUTOR + ", workflow_ids text[], fences bigint[], statuses text[], outputs bytea[], errors bytea[]",
+)
 cancel_workflow: Function[str] = Function("cancel_workflow", "workflow_id text")
 delete_workflow: Function[str] = Function("delete_workflow", "workflow_id text")
 resume_workflow: Function[str] = Function("resume_workflow", "workflow_id text, queue text")
@@ -76,6 +98,11 @@ record_checkpoint = Function(
     "record_checkpoint",
     _CLAIMED + ", step_id integer, name text, output bytea, error bytea, child_id text, elapsed interval",
     rows.CheckpointVerdict,
+)
+record_checkpoints: Function[list[int]] = Function(
+    "record_checkpoints",
+    _EXECUTOR + ", workflow_ids text[], fences bigint[], step_ids integer[], names text[], outputs bytea[], "
+    "errors bytea[], child_ids text[], elapsed double precision[]",
 )
 record_sleep = Function("record_sleep", _CLAIMED + ", step_id integer, name text, duration interval", rows.SleepVerdict)
 record_attempt: Function[str] = Function("record_attempt", _CLAIMED + ", step_id integer, attempt integer, error bytea")

@@ -104,16 +104,29 @@ class Database:
         assert with_row is not None, f"{function.name}() returned no row"
         return function.build(with_row)
 
+    def attempt(self, function: Function[R], **arguments: Any) -> R:
+        """As `one`, but a race that the call lost inside Postgres is the caller's to deal with."""
+        with_row = self._call(function, arguments, lambda cursor: cursor.fetchone(), until_won=False)
+        assert with_row is not None, f"{function.name}() returned no row"
+        return function.build(with_row)
+
     def all(self, function: Function[R], **arguments: Any) -> list[R]:
         """Call a function that returns a set of rows."""
         return [function.build(row) for row in self._call(function, arguments, lambda cursor: cursor.fetchall())]
 
-    def _call(self, function: Function[Any], arguments: dict[str, Any], read: Callable[[psycopg.Cursor[Any]], R]) -> R:
+    def _call(
+        self,
+        function: Function[Any],
+        arguments: dict[str, Any],
+        read: Callable[[psycopg.Cursor[Any]], R],
+        *,
+        until_won: bool = True,
+    ) -> R:
         nonce = arguments.get("nonce") if function.is_executors_own else None
         values = function.bind(arguments)
-        return self._repeat(lambda connection: read(run(connection, function, self.schema, values)), nonce)
+        return self._repeat(lambda connection: read(run(connection, function, self.schema, values)), nonce, until_won)
 
-    def _repeat(self, work: Callable[[Connection], R], nonce: int | None = None) -> R:
+    def _repeat(self, work: Callable[[Connection], R], nonce: int | None = None, until_won: bool = True) -> R:
         backoff = Backoff()
         breaks = 0
         while not self._closed.is_set():
@@ -136,7 +149,7 @@ class Database:
                     if breaks < _BREAKS_OF_AN_OUTAGE:
                         continue
                     self.outage.lost(error)
-                elif not is_race(error):
+                elif not (until_won and is_race(error)):
                     raise translate(error) from error
             else:
                 self.outage.found()

@@ -69,6 +69,12 @@ class StartVerdict(NamedTuple):
     existing_status: str | None
 
 
+class StartsVerdict(NamedTuple):
+    left_over: list[int]
+    server_time: datetime
+    fencing_token: int
+
+
 class EnqueueVerdict(NamedTuple):
     verdict: str
     holder_id: str | None

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ..db import calls
+from ..db.batches import FINISHES
 from ..db.rows import Claim, Outcome
 from ..errors import (
     ClaimLost,
@@ -113,10 +114,7 @@ async def _call_user(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, 
 
 async def _finish(io: Io, run: Run, status: str, output: bytes | None, error: bytes | None) -> None:
     run.check(may_finish=True)
-    database = run.executor.database
-    verdict = await run.call(
-        io, lambda: database.one(calls.finish_workflow, **run.claim, status=status, output=output, error=error)
-    )
+    verdict = await run.commit(io, FINISHES, {**run.claim, "status": status, "output": output, "error": error})
     run.heed(verdict)
     run.executor.results.push(Outcome(run.workflow_id, status, output, error))
 

@@ -27,6 +27,7 @@ from ..errors import DBOSException, DBOSProtocolNotServedError, ExecutorFenced, 
 from ..logs import logger
 from ..serialization import Codec
 from .clock import ServerClock
+from .committer import Committer
 from .dispatcher import Dispatcher
 from .execute import execute_claim, execute_in_background, execute_unknown
 from .host import this_process
@@ -104,6 +105,7 @@ class Executor:
         self.limits = Limits(supervision)
         self.load = Load(self.dispatcher.wake_starved, max_threads, max_busy=1 if self.is_isolated else MAX_BUSY)
         self.runs = Runs(self.load, self._run_ended)
+        self.committer = Committer(database)
         self.results = Results(database, self.runs.holds)
         self.threads = DaemonThreads("pyengine-workflow", max_threads)
         self.loop = WorkflowLoop()
@@ -308,6 +310,7 @@ class Executor:
         self.threads.close()
         self.loop.stop()
         self.database.close()
+        self.committer.stop()
 
     def interrupt(self) -> None:
         """Break off every run that waits in the engine; the others end at their next engine call."""

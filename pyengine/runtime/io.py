@@ -15,6 +15,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
+from ..db.batches import Arguments, Batch
+from .committer import Committer
 from .context import current_run
 from .threads import DaemonThreads
 
@@ -24,6 +26,9 @@ T = TypeVar("T")
 class Io(Protocol):
     async def database(self, call: Callable[[], T]) -> T:
         """Run a blocking call to the database."""
+
+    async def commit(self, committer: Committer, batch: Batch[T], arguments: Arguments) -> T:
+        """Write a row together with what others write at the same time."""
 
     async def wait(self, future: Future[T], timeout: float | None) -> T:
         """Wait for a future; raises TimeoutError after `timeout` seconds."""
@@ -35,6 +40,9 @@ class Io(Protocol):
 class _Blocking:
     async def database(self, call: Callable[[], T]) -> T:
         return call()
+
+    async def commit(self, committer: Committer, batch: Batch[T], arguments: Arguments) -> T:
+        return committer.commit(batch, arguments)
 
     async def wait(self, future: Future[T], timeout: float | None) -> T:
         try:
@@ -70,6 +78,9 @@ if hasattr(os, "register_at_fork"):
 class _Suspending:
     async def database(self, call: Callable[[], T]) -> T:
         return await asyncio.wrap_future(_database_threads.submit(call))
+
+    async def commit(self, committer: Committer, batch: Batch[T], arguments: Arguments) -> T:
+        return await committer.commit_async(batch, arguments)
 
     async def wait(self, future: Future[T], timeout: float | None) -> T:
         waiter = asyncio.wrap_future(future)

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..db import calls
+from ..db.batches import CHECKPOINTS, Arguments, Batch
 from ..db.rows import Checkpoint, CheckpointVerdict
 from ..errors import (
     ClaimLost,
@@ -105,18 +106,18 @@ class Run:
     ) -> CheckpointVerdict:
         """Store a checkpoint. Returns what stands afterwards, which is an earlier value if there was one."""
         check_size(f"step {name}", output, error)
-        verdict = await self.call(
+        verdict = await self.commit(
             io,
-            lambda: self.executor.database.one(
-                calls.record_checkpoint,
+            CHECKPOINTS,
+            {
                 **self.claim,
-                step_id=step_id,
-                name=name,
-                output=output,
-                error=error,
-                child_id=child_id,
-                elapsed=timedelta(seconds=elapsed),
-            ),
+                "step_id": step_id,
+                "name": name,
+                "output": output,
+                "error": error,
+                "child_id": child_id,
+                "elapsed": timedelta(seconds=elapsed),
+            },
         )
         self.heed(verdict.verdict)
         if verdict.verdict == "existing" and verdict.name != name:
@@ -138,6 +139,14 @@ class Run:
         """Call the database for this run; a dead mark on its executor ends the run."""
         try:
             return await io.database(call)
+        except ExecutorFenced:
+            self.executor.on_fenced(self.identity)
+            raise
+
+    async def commit(self, io: Io, batch: Batch[T], arguments: Arguments) -> T:
+        """As `call`, for what may share a transaction with others."""
+        try:
+            return await io.commit(self.executor.committer, batch, arguments)
         except ExecutorFenced:
             self.executor.on_fenced(self.identity)
             raise

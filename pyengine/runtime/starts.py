@@ -8,12 +8,12 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from psycopg.types.json import Jsonb
 
 from ..db import calls
-from ..db.rows import StartVerdict
+from ..db.batches import ENQUEUES, STARTS, Arguments, Batch
 from ..errors import (
     ClaimLost,
     DBOSConflictingWorkflowError,
@@ -21,6 +21,7 @@ from ..errors import (
     DBOSQueueDeduplicatedError,
     DBOSUnexpectedStepError,
     DBOSWorkflowIDInUseError,
+    ExecutorFenced,
 )
 from ..logs import logger
 from .context import Settings, Unset, current_frame, current_settings
@@ -30,6 +31,8 @@ from .run import Run, check_size
 
 if TYPE_CHECKING:
     from .executor import Executor, Identity
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,18 +224,7 @@ class _Start:
     # -- asking ------------------------------------------------------------------------------------
 
     async def _start(self, workflow_id: str, arguments: dict[str, Any]) -> Started:
-        parent = self.parent
-        fence = token()
-
-        def ask() -> tuple[Identity, StartVerdict]:
-            # Read here: a repeat after a fence is made under the new incarnation. A child is started by its
-            # parent's, which it must not outlive.
-            identity = self.executor.identity if parent is None else parent.run.identity
-            return identity, self.executor.database.one(
-                calls.start_workflow, **identity.owner, fence=fence, **arguments
-            )
-
-        identity, verdict = await self._call(ask)
+        identity, verdict = await self._commit(STARTS, {"fence": token(), **arguments})
         self._heed(verdict, workflow_id)
         if verdict.verdict != "yours" or verdict.fence is None or verdict.fencing_token is None:
             return Started(workflow_id)
@@ -255,23 +247,22 @@ class _Start:
         return Started(workflow_id, run)
 
     async def _enqueue(self, queue: QueueSpec, workflow_id: str, arguments: dict[str, Any]) -> Started:
-        settings, parent = self.settings, self.parent
+        settings = self.settings
         delay = settings.delay_seconds
-        verdict = await self._call(
-            lambda: self.executor.database.one(
-                calls.enqueue_workflow,
-                **(self.executor.owner if parent is None else parent.run.owner),
+        _, verdict = await self._commit(
+            ENQUEUES,
+            {
                 **arguments,
-                queue=queue.name,
-                partition_key=settings.partition_key,
-                priority=(settings.priority or 0) if queue.priority_enabled else 0,
-                deduplication_id=settings.deduplication_id,
-                delay=None if delay is None else timedelta(seconds=delay),
-                schedule_name=None,
-            ),
+                "queue": queue.name,
+                "partition_key": settings.partition_key,
+                "priority": (settings.priority or 0) if queue.priority_enabled else 0,
+                "deduplication_id": settings.deduplication_id,
+                "delay": None if delay is None else timedelta(seconds=delay),
+                "schedule_name": None,
+            },
         )
         if verdict.verdict == "deduplicated":
-            return await self._deduplicated(queue, workflow_id, verdict.holder_id)
+            return await self._deduplicated(queue, workflow_id, verdict.holder_id or "")
         self._heed(verdict, workflow_id)
         if verdict.verdict == "exists" and verdict.existing_queue not in (None, queue.name):
             logger.warning(
@@ -299,6 +290,23 @@ class _Start:
     async def _call(self, call: Callable[[], Any]) -> Any:
         parent = self.parent
         return await (self.executor.call(self.io, call) if parent is None else parent.run.call(self.io, call))
+
+    async def _commit(self, batch: Batch[V], arguments: Arguments) -> tuple[Identity, V]:
+        """The identity is of the incarnation that asked. After a fence a root is asked for again under the new one; a
+        child is started by its parent's, which it must not outlive.
+        """
+        parent, executor = self.parent, self.executor
+        if parent is not None:
+            identity = parent.run.identity
+            return identity, await parent.run.commit(self.io, batch, {**identity.owner, **arguments})
+        identity = executor.identity
+        try:
+            return identity, await self.io.commit(executor.committer, batch, {**identity.owner, **arguments})
+        except ExecutorFenced:
+            executor.on_fenced(identity)
+        await self.io.database(executor.ensure_registered)
+        identity = executor.identity
+        return identity, await self.io.commit(executor.committer, batch, {**identity.owner, **arguments})
 
     def _heed(self, verdict: Any, workflow_id: str) -> None:
         parent = self.parent

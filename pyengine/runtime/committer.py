@@ -1,0 +1,309 @@
+"""Group commit: what the workflows of a process write at the same time shares a transaction.
+
+Requests of one kind that arrive while a commit is in flight form the next batch. Whoever comes when nothing is in
+flight commits itself, so a lone caller pays for no thread hand-over and no delay; it hands the lead to the next one
+when its own request is done. Coroutines never lead: a thread of the committer does it for them. Nobody is told before
+the transaction of its batch has committed.
+
+A batch that Postgres refuses, and rows it left over, are sent singly over other connections: one row that waits for
+somebody's open transaction, or that cannot be stored, delays nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar, cast
+
+from ..db.batches import Arguments, Batch
+from ..db.database import Database
+from ..errors import ExecutorFenced, ExecutorStopping
+from ..logs import logger
+from .threads import DaemonThreads
+
+R = TypeVar("R")
+
+MAX_ROWS = 256
+MAX_BYTES = 1_000_000
+
+_PAYLOADS = ("inputs", "output", "error")
+
+
+class Request(Generic[R]):
+    """One row to be written, and who waits for the verdict."""
+
+    __slots__ = ("arguments", "batch", "error", "key", "notify", "result", "size")
+
+    def __init__(self, batch: Batch[R], arguments: Arguments) -> None:
+        self.batch = batch
+        self.arguments = arguments
+        self.key = batch.key(arguments) or (id(self),)
+        self.size = sum(len(arguments.get(name) or b"") for name in _PAYLOADS)
+        self.result: R | None = None
+        self.error: BaseException | None = None
+        self.notify: Callable[[], None] = _nobody
+
+    def answer(self) -> R:
+        if self.error is not None:
+            raise self.error
+        return cast(R, self.result)
+
+
+class Committer:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[Any, ...], deque[Request[Any]]] = {}
+        self._is_led = False
+        self._thread: threading.Thread | None = None
+        self._called: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._singles = DaemonThreads("pyengine-commit-single", limit=4)
+        self._is_stopped = False
+
+    # -- the two ways in ---------------------------------------------------------------------------
+
+    def commit(self, batch: Batch[R], arguments: Arguments) -> R:
+        """Write a row, with whatever is to be written meanwhile, and return its verdict. Blocks the thread."""
+        request = Request(batch, arguments)
+        waiter = _ThreadWaiter()
+        request.notify = waiter
+        with self._lock:
+            self._add(request)
+            leads, self._is_led = not self._is_led, True
+        if not leads:
+            try:
+                leads = waiter.wait()
+            except BaseException:  # Ctrl-C in the main thread: the row is written all the same, and the lead not lost
+                with self._lock:
+                    request.notify = _nobody
+                    was_told_to_lead = waiter.leads
+                if was_told_to_lead:
+                    self._call_thread()
+                raise
+        if leads:
+            self._lead(until=request)
+        return request.answer()
+
+    async def commit_async(self, batch: Batch[R], arguments: Arguments) -> R:
+        """As `commit`, for a coroutine."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        request = Request(batch, arguments)
+        request.notify = _LoopWaiter(loop, future)
+        with self._lock:
+            self._add(request)
+            needs_lead, self._is_led = not self._is_led, True
+        if needs_lead:
+            self._call_thread()
+        await future
+        return request.answer()
+
+    def stop(self) -> None:
+        """Keep no thread any more. What still waits is answered by the database, which is closed next."""
+        self._is_stopped = True
+        self._singles.close()
+        self._called.put(None)
+
+    # -- leading -----------------------------------------------------------------------------------
+
+    def _add(self, request: Request[Any]) -> None:
+        waiting = self._waiting.get(request.key)
+        if waiting is None:
+            self._waiting[request.key] = deque((request,))
+        else:
+            waiting.append(request)
+
+    def _lead(self, until: Request[Any] | None) -> None:
+        """Commit batch after batch until this request is done (None: until nothing waits), then pass the lead on."""
+        while True:
+            with self._lock:
+                requests = self._take()
+                if not requests:
+                    self._is_led = False
+                    return
+            try:
+                is_done = self._commit(requests, until)
+            except BaseException:
+                self._pass_on()
+                raise
+            if is_done:
+                self._pass_on()
+                return
+
+    def _pass_on(self) -> None:
+        with self._lock:
+            if not self._waiting:
+                self._is_led = False
+                return
+            waiter = next(iter(self._waiting.values()))[0].notify
+            # Under the lock: a waiter that gives up must see that it was told to lead.
+            if isinstance(waiter, _ThreadWaiter):
+                waiter.leads = True
+        if isinstance(waiter, _ThreadWaiter):
+            waiter.wake()
+        else:
+            self._call_thread()
+
+    def _take(self) -> list[Request[Any]]:
+        """The next batch: of the kind whose first request has waited longest."""
+        key = next(iter(self._waiting), None)
+        if key is None:
+            return []
+        waiting = self._waiting.pop(key)
+        if len(waiting) == 1:
+            return [waiting[0]]
+        taken: list[Request[Any]] = []
+        size = 0
+        while waiting and len(taken) < MAX_ROWS:
+            size += waiting[0].size
+            if taken and size > MAX_BYTES:
+                break
+            taken.append(waiting.popleft())
+        if waiting:
+            self._waiting[key] = waiting  # behind the other kinds
+        return taken
+
+    def _commit(self, requests: list[Request[Any]], own: Request[Any] | None) -> bool:
+        """Write a batch and tell those who wait for it. Returns whether `own` is answered."""
+        singly: Iterable[Request[Any]] = ()
+        if len(requests) == 1:
+            self._commit_one(requests[0])
+            answered = requests
+        else:
+            singly, answered = self._commit_many(requests, own)
+        is_done = False
+        for request in singly:
+            if request is own:
+                # The leader answers for itself: nobody else could wake it.
+                self._commit_one(request)
+                is_done = True
+            else:
+                self._send_singly(request)
+        return self._tell(answered, own) or is_done
+
+    def _commit_many(
+        self, requests: list[Request[Any]], own: Request[Any] | None
+    ) -> tuple[list[Request[Any]], list[Request[Any]]]:
+        """Returns those that have to be sent singly, and those that are answered."""
+        batch: Batch[Any] = requests[0].batch
+        rows = [request.arguments for request in requests]
+        try:
+            reply = self._database.attempt(batch.many, **batch.gather(rows))
+        except (ExecutorFenced, ExecutorStopping) as error:
+            for request in requests:
+                request.error = error
+            return [], requests
+        except Exception as error:
+            logger.debug("A batch of %d (%s) is split: %s", len(requests), batch.many.name, error)
+            return requests, []
+        except BaseException:  # Ctrl-C where the main thread leads: the others' rows are written by others
+            for request in requests:
+                if request is not own:
+                    self._send_singly(request)
+            raise
+        left_over = batch.left_over(reply)
+        for request in requests:
+            request.result = batch.done(request.arguments, reply)
+        if not left_over:
+            return [], requests
+        positions = set(left_over)
+        return (
+            [request for number, request in enumerate(requests, 1) if number in positions],
+            [request for number, request in enumerate(requests, 1) if number not in positions],
+        )
+
+    def _commit_one(self, request: Request[Any]) -> None:
+        try:
+            request.result = self._database.one(request.batch.one, **request.arguments)
+        except BaseException as error:
+            request.error = error
+
+    def _send_singly(self, request: Request[Any]) -> None:
+        self._singles.submit(lambda: self._answer_one(request))
+
+    def _answer_one(self, request: Request[Any]) -> None:
+        self._commit_one(request)
+        self._tell([request], None)
+
+    def _tell(self, requests: list[Request[Any]], own: Request[Any] | None) -> bool:
+        loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        is_done = False
+        for request in requests:
+            notify = request.notify
+            if request is own:
+                is_done = True
+            elif isinstance(notify, _LoopWaiter):
+                loops.setdefault(notify.loop, []).append(notify.future)
+            else:
+                notify()
+        for loop, futures in loops.items():
+            _wake(loop, futures)
+        return is_done
+
+    # -- the thread that leads for coroutines ------------------------------------------------------
+
+    def _call_thread(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="pyengine-committer", daemon=True)
+            self._thread.start()
+        self._called.put(None)
+
+    def _serve(self) -> None:
+        while True:
+            self._called.get()
+            if self._is_stopped and not self._waiting:
+                return
+            self._lead(until=None)
+
+
+def _nobody() -> None:
+    return None
+
+
+class _ThreadWaiter:
+    """A thread that waits for its answer, or to be told to lead."""
+
+    __slots__ = ("_woken", "leads")
+
+    def __init__(self) -> None:
+        self.leads = False
+        self._woken = threading.Lock()
+        self._woken.acquire()
+
+    def wait(self) -> bool:
+        self._woken.acquire()
+        return self.leads
+
+    def wake(self) -> None:
+        self._woken.release()
+
+    __call__ = wake
+
+
+class _LoopWaiter:
+    """A coroutine that waits: woken together with the others of its loop."""
+
+    __slots__ = ("future", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> None:
+        self.loop = loop
+        self.future = future
+
+    def __call__(self) -> None:
+        _wake(self.loop, [self.future])
+
+
+def _wake(loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[None]]) -> None:
+    try:
+        loop.call_soon_threadsafe(_settle, futures)
+    except RuntimeError:
+        return  # the loop is closed: nobody waits
+
+
+def _settle(futures: list[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
