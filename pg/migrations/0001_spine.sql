@@ -171,10 +171,10 @@ create index in_flight_claim_idx on pyengine.in_flight (queue, application, app_
   where status = 'ENQUEUED' and not is_suspect;
 create index in_flight_suspects_idx on pyengine.in_flight (application, app_version, queue, priority, seq)
   where status = 'ENQUEUED' and is_suspect;
-create index in_flight_suspects_lane_idx on pyengine.in_flight (application, app_version, queue, partition_key, priority, seq)
+create index in_flight_suspects_lane_idx on pyengine.in_flight (queue, application, partition_key, app_version, priority, seq)
   where status = 'ENQUEUED' and is_suspect and partition_key is not null;
 create index in_flight_lane_idx on pyengine.in_flight (queue, application, partition_key, app_version, priority, seq)
-  where status = 'ENQUEUED' and partition_key is not null;
+  where status = 'ENQUEUED' and not is_suspect and partition_key is not null;
 create index in_flight_executor_idx on pyengine.in_flight (executor_id, fence) where executor_id is not null;
 create index in_flight_pending_idx on pyengine.in_flight (queue, application, partition_key) where status = 'PENDING' and queue is not null;
 create index in_flight_delayed_idx on pyengine.in_flight (run_at) where status = 'DELAYED';

@@ -30,7 +30,13 @@ begin
     where l.ctid = any (pyengine._find_lanes(p_application, p_queue, p_served))
       and (
         select true from pyengine.in_flight as f
-        where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
+        where f.status = 'ENQUEUED' and not f.is_suspect and f.queue = p_queue and f.application = p_application
+          and f.partition_key = l.partition_key
+        limit 1
+      ) is null
+      and (
+        select true from pyengine.in_flight as f
+        where f.status = 'ENQUEUED' and f.is_suspect and f.queue = p_queue and f.application = p_application
           and f.partition_key = l.partition_key
         limit 1
       ) is null
@@ -48,7 +54,13 @@ begin
         and l.served_at <= v_until
         and (
           select true from pyengine.in_flight as f
-          where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
+          where f.status = 'ENQUEUED' and not f.is_suspect and f.queue = p_queue and f.application = p_application
+            and f.partition_key = l.partition_key
+          limit 1
+        ) is null
+        and (
+          select true from pyengine.in_flight as f
+          where f.status = 'ENQUEUED' and f.is_suspect and f.queue = p_queue and f.application = p_application
             and f.partition_key = l.partition_key
           limit 1
         ) is null
@@ -63,7 +75,13 @@ begin
     where l.ctid = any (pyengine._find_lanes(p_application, p_queue, v_empty))
       and (
         select true from pyengine.in_flight as f
-        where f.status = 'ENQUEUED' and f.queue = p_queue and f.application = p_application
+        where f.status = 'ENQUEUED' and not f.is_suspect and f.queue = p_queue and f.application = p_application
+          and f.partition_key = l.partition_key
+        limit 1
+      ) is null
+      and (
+        select true from pyengine.in_flight as f
+        where f.status = 'ENQUEUED' and f.is_suspect and f.queue = p_queue and f.application = p_application
           and f.partition_key = l.partition_key
         limit 1
       ) is null;

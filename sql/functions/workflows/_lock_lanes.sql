@@ -51,13 +51,19 @@ begin
           select true from pyengine.in_flight as f
           where f.status = 'ENQUEUED' and f.queue = l.queue and f.application = l.application
             and f.partition_key = l.partition_key and f.app_version = p_app_version
-            and (p_suspects = 'any' or not f.is_suspect)
+            and not f.is_suspect
           limit 1
         ) or p_unversioned and (
           select true from pyengine.in_flight as f
           where f.status = 'ENQUEUED' and f.queue = l.queue and f.application = l.application
             and f.partition_key = l.partition_key and f.app_version is null
             and not f.is_suspect
+          limit 1
+        ) or p_suspects = 'any' and (
+          select true from pyengine.in_flight as f
+          where f.status = 'ENQUEUED' and f.queue = l.queue and f.application = l.application
+            and f.partition_key = l.partition_key and f.app_version = p_app_version
+            and f.is_suspect
           limit 1
         )
       )

@@ -19,6 +19,21 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $function$
 begin
+  if p_partition_key is null then
+    return array(
+      select f.ctid
+      from pyengine.in_flight as f
+      where f.status = 'ENQUEUED'
+        and f.is_suspect
+        and f.application = p_application
+        and f.app_version = p_app_version
+        and f.queue = p_queue
+      order by f.priority, f.seq
+      limit 1
+      for update skip locked
+    );
+  end if;
+
   return array(
     select f.ctid
     from pyengine.in_flight as f
@@ -27,7 +42,7 @@ begin
       and f.application = p_application
       and f.app_version = p_app_version
       and f.queue = p_queue
-      and (p_partition_key is null or f.partition_key = p_partition_key)
+      and f.partition_key = p_partition_key
     order by f.priority, f.seq
     limit 1
     for update skip locked

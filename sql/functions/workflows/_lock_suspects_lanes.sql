@@ -1,5 +1,6 @@
 -- _lock_suspects_lanes: lock the partitions of a queue that hold suspects; their keys, in the order of their suspects.
 --
+-- A partition key is not asked for in the query: a plan made on an empty table might then walk the partitions' index instead.
 -- Walked from the suspects, which are few, and not through the lanes, which may be many.
 --
 -- Fence:  the caller holds the lease.
@@ -26,13 +27,12 @@ begin
       and f.application = p_application
       and f.app_version = p_app_version
       and f.queue = p_queue
-      and f.partition_key is not null
     order by f.priority, f.seq
     limit 100
   );
 
   foreach v_key in array v_keys loop
-    continue when v_key = any (v_locked);
+    continue when v_key is null or v_key = any (v_locked);
     perform
     from pyengine.lanes as l
     where l.queue = p_queue

@@ -34,12 +34,13 @@ def warmed(executor: Executor) -> Executor:
     return executor
 
 
-def warm_up(executor: Executor) -> None:
+def warm_up(executor: Executor, suspects: str = "any") -> None:
     for queue in ("q", "limited", "parts", "limited parts"):
         for round_ in range(2):
-            claim(executor, queue)
+            claim(executor, queue, suspects=suspects)
             key = "first" if "parts" in queue else None
             enqueue(executor.connection, f"{queue}{round_}", queue=queue, partition_key=key)
+            claim(executor, queue, suspects=suspects)
             claim(executor, queue)
 
 
@@ -60,6 +61,32 @@ def fill(connection: Connection) -> None:
         " where f.partition_key is not null and f.status = 'ENQUEUED' group by f.queue, f.partition_key"
         " on conflict do nothing"
     )
+
+
+def make_suspects(connection: Connection) -> None:
+    """A thousand of them, at the head of all queues."""
+    connection.execute(
+        "update pyengine.in_flight set crashes = 3, app_version = 'v1', priority = -1"
+        " where status = 'ENQUEUED' and workflow_id ~ '^w' and substr(workflow_id, 2)::integer / 4 % 20 = 0"
+    )
+
+
+@pytest.mark.parametrize("queue", ["q", "limited", "parts", "limited parts"])
+@pytest.mark.parametrize("suspects", ["none", "only", "any"])
+def test_suspects_are_neither_waded_through_nor_searched_for(
+    warmed: Executor, session_factory: Callable[..., Connection], queue: str, suspects: str
+) -> None:
+    warmed.connection.execute("set plan_cache_mode = force_generic_plan")
+    warm_up(warmed, suspects)
+    other = session_factory()
+    fill(other)
+    make_suspects(other)
+    warmed.connection.autocommit = False
+
+    taken = len(claim(warmed, queue, 20, suspects=suspects))
+    assert taken == {"none": 20, "only": 1}.get(suspects, taken)
+    assert taken > 0
+    assert {table: count for table, count in rows_read(warmed.connection).items() if count > 900} == {}
 
 
 @pytest.mark.parametrize("queue", ["q", "limited", "parts", "limited parts"])

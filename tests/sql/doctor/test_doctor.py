@@ -86,6 +86,30 @@ def test_unfinished_work_that_nobody_can_run_is_shown_with_what_to_do(executor: 
     assert "v0" in found["remedy"]
 
 
+def test_suspects_that_nobody_may_run_are_shown(new_executor: NewExecutor, clock: Clock) -> None:
+    child, dead = new_executor(is_supervised=True), new_executor(is_supervised=True)
+    put_in_flight(child.connection, "bad", app_version="v1", crashes=3)
+    child.mark_dead(dead, "child_died")
+    child.take_over(dead)
+    just_now = doctor(child.connection)
+    for _ in range(7):
+        clock.advance(10)
+        child.beat()
+    later = rows(child.connection, "doctor")
+    new_executor(is_supervised=True, is_isolated=True)
+
+    assert just_now == []
+    assert [(each["invariant"], each["subject"]) for each in later] == [(5, "application app, version v1")]
+    assert "alone" in later[0]["problem"]
+    assert doctor(child.connection) == []
+
+
+def test_without_a_supervisor_suspects_need_nobody_else(new_executor: NewExecutor) -> None:
+    put_in_flight(new_executor().connection, "bad", app_version="v1", crashes=3)
+
+    assert doctor(new_executor(is_supervised=True).connection) == []
+
+
 def test_what_is_long_due_is_released(executor: Executor, clock: Clock) -> None:
     enqueue(executor.connection, "w", delay=timedelta(seconds=1))
     for _ in range(4):
