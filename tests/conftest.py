@@ -22,6 +22,8 @@ pytest_plugins = [
     "plugins.fleet",
     "plugins.outage",
     "plugins.pgbouncer",
+    "plugins.links",
+    "plugins.replication",
 ]
 
 

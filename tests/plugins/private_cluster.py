@@ -85,29 +85,47 @@ class Cluster:
         identity: dict[str, Any],
         settings: Sequence[str] = (),
         networks: Sequence[str] = (),
+        copy_of: Cluster | None = None,
     ) -> None:
-        """`settings` go over the others; who comes from the `networks` may log in by password."""
+        """`settings` go over the others; who comes from the `networks` may log in by password. A copy gets its data
+        from elsewhere.
+        """
         self._folder = folder
         self._settings = tuple(settings)
         self._found = found
         self._identity = identity
         self._process: subprocess.Popen[bytes] | None = None
-        password = secrets.token_hex(16)
-        _initialise(found, folder, folder / "data", password, identity)
-        with (folder / "data" / "pg_hba.conf").open("a") as rules:
-            rules.writelines(f"host all all {network} scram-sha-256\n" for network in networks)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
-        self.url = f"postgresql://postgres:{password}@127.0.0.1:{self.port}/postgres"
+        self._data = folder / f"data-{self.port}"
+        self._password = secrets.token_hex(16) if copy_of is None else copy_of._password
+        if copy_of is None:
+            _initialise(found, folder, self._data, self._password, identity)
+            with (self._data / "pg_hba.conf").open("a") as rules:
+                rules.writelines(f"host all all {network} scram-sha-256\n" for network in networks)
+        self.url = f"postgresql://postgres:{self._password}@127.0.0.1:{self.port}/postgres"
+
+    def run(self, program: str, *arguments: str) -> None:
+        """One of the server's own programs, as the server's user in the server's folder."""
+        subprocess.run(
+            [self._found / program, *arguments],
+            check=True, stdout=subprocess.DEVNULL, cwd=self._folder, **self._identity,
+        )  # fmt: skip
+
+    def copy(self, *options: str) -> Cluster:
+        """A base backup, made while this cluster runs: one of its own, at another address, not started yet."""
+        made = Cluster(self._folder, self._found, self._identity, self._settings, copy_of=self)
+        self.run("pg_basebackup", "-d", self.url, "-D", str(made._data), "-X", "stream", "-c", "fast", "-N", *options)
+        return made
 
     def start(self) -> None:
-        log = self._folder / "postgres.log"
+        log = self._folder / f"postgres-{self.port}.log"
         place = (f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}")
         options = [f"-c{setting}" for setting in (*SETTINGS, *place, *self._settings)]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [self._found / "postgres", "-D", self._folder / "data", *options],
+                [self._found / "postgres", "-D", self._data, *options],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 cwd=self._folder, start_new_session=True, preexec_fn=end_with_parent, **self._identity,
             )  # fmt: skip
