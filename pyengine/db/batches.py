@@ -30,20 +30,21 @@ class Column:
 
     def gather(self, rows: Sequence[Arguments]) -> Any:
         values = [row[self.one] for row in rows]
-        return None if all(value is None for value in values) else self.pack(values)
+        return None if values.count(None) == len(values) else self.pack(values)
 
 
 @dataclass(frozen=True, eq=False)
 class Batch(Generic[R]):
     """`shared`: arguments that must be the same for all rows of a call, the executor's among them. `singly`: those that
     only the function for one knows; a row that has any of them goes alone. `done` is the verdict on a row that the
-    function for many took, of the row's arguments and what that function returned.
+    function for many took, of the row's arguments and what that function returned. `payloads`: what can be large.
     """
 
     one: Function[R]
     many: Function[Any]
     shared: tuple[str, ...]
     columns: tuple[Column, ...]
+    payloads: tuple[str, ...]
     singly: tuple[str, ...]
     left_over: Callable[[Any], Sequence[int]]
     done: Callable[[Arguments, Any], R]
@@ -110,6 +111,7 @@ STARTS: Batch[StartVerdict] = Batch(
     many=calls.start_workflows,
     shared=("executor_id", "nonce", "application", "app_version"),
     columns=(Column("fence", "fences", arrays.bigints), *_HEADER),
+    payloads=("inputs",),
     singly=("authenticated_roles", "attributes"),
     left_over=_left_over,
     done=_started,
@@ -127,6 +129,7 @@ ENQUEUES: Batch[EnqueueVerdict] = Batch(
         Column("deduplication_id", "deduplication_ids", arrays.texts),
         Column("delay", "delays", list),
     ),
+    payloads=("inputs",),
     singly=("authenticated_roles", "attributes", "schedule_name"),
     left_over=_own,
     done=lambda arguments, reply: _ENQUEUED,
@@ -145,6 +148,7 @@ CHECKPOINTS: Batch[CheckpointVerdict] = Batch(
         Column("child_id", "child_ids", arrays.texts),
         Column("elapsed", "elapsed", _seconds),
     ),
+    payloads=("output", "error"),
     singly=(),
     left_over=_own,
     done=lambda arguments, reply: _STORED,
@@ -160,6 +164,7 @@ FINISHES: Batch[str] = Batch(
         Column("output", "outputs", arrays.payloads),
         Column("error", "errors", arrays.payloads),
     ),
+    payloads=("output", "error"),
     singly=(),
     left_over=_own,
     done=lambda arguments, reply: "ok",

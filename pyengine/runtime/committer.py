@@ -29,8 +29,6 @@ R = TypeVar("R")
 MAX_ROWS = 256
 MAX_BYTES = 1_000_000
 
-_PAYLOADS = ("inputs", "output", "error")
-
 
 class Request(Generic[R]):
     """One row to be written, and who waits for the verdict."""
@@ -41,7 +39,12 @@ class Request(Generic[R]):
         self.batch = batch
         self.arguments = arguments
         self.key = batch.key(arguments) or (id(self),)
-        self.size = sum(len(arguments.get(name) or b"") for name in _PAYLOADS)
+        size = 0
+        for name in batch.payloads:
+            payload = arguments[name]
+            if payload is not None:
+                size += len(payload)
+        self.size = size
         self.result: R | None = None
         self.error: BaseException | None = None
         self.notify: Callable[[], None] = _nobody

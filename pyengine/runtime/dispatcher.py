@@ -19,7 +19,7 @@ from ..db.retry import Backoff
 from ..db.rows import Claim
 from ..errors import ExecutorFenced, ExecutorStopping
 from ..logs import logger
-from .starts import token
+from .tokens import token
 
 if TYPE_CHECKING:
     from .executor import Executor, Identity

@@ -17,7 +17,7 @@ from ..errors import (
     ExecutorStopping,
 )
 from ..logs import logger
-from .context import Frame, Settings, current_frame, current_settings
+from .context import NO_SETTINGS, Frame, Settings, current_frame, current_settings
 from .io import Io
 from .outcomes import await_outcome, unwrap
 from .registry import WorkflowSpec
@@ -98,18 +98,23 @@ async def execute(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any
 
 async def _call_user(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     frame = current_frame.set(Frame(run))
-    settings = current_settings.set(
-        Settings(
-            authenticated_user=run.authenticated_user,
-            authenticated_roles=run.authenticated_roles,
-            assumed_role=run.assumed_role,
-        )
-    )
+    settings = current_settings.set(_settings(run))
     try:
         return await io.user(run.spec.function, args, kwargs)
     finally:
         current_settings.reset(settings)
         current_frame.reset(frame)
+
+
+def _settings(run: Run) -> Settings:
+    """What a workflow sees of the settings around its start: who asked for it."""
+    if run.authenticated_user is None and run.authenticated_roles is None and run.assumed_role is None:
+        return NO_SETTINGS
+    return Settings(
+        authenticated_user=run.authenticated_user,
+        authenticated_roles=run.authenticated_roles,
+        assumed_role=run.assumed_role,
+    )
 
 
 async def _finish(io: Io, run: Run, status: str, output: bytes | None, error: bytes | None) -> None:

@@ -13,6 +13,7 @@ import inspect
 import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from types import CoroutineType
 from typing import Any, Protocol, TypeVar
 
 from ..db.batches import Arguments, Batch
@@ -79,8 +80,8 @@ class _Suspending:
     async def database(self, call: Callable[[], T]) -> T:
         return await asyncio.wrap_future(_database_threads.submit(call))
 
-    async def commit(self, committer: Committer, batch: Batch[T], arguments: Arguments) -> T:
-        return await committer.commit_async(batch, arguments)
+    def commit(self, committer: Committer, batch: Batch[T], arguments: Arguments) -> Coroutine[Any, Any, T]:
+        return committer.commit_async(batch, arguments)
 
     async def wait(self, future: Future[T], timeout: float | None) -> T:
         waiter = asyncio.wrap_future(future)
@@ -95,7 +96,7 @@ class _Suspending:
 
     async def user(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = function(*args, **kwargs)
-        return await result if inspect.isawaitable(result) else result
+        return await result if type(result) is CoroutineType or inspect.isawaitable(result) else result
 
 
 BLOCKING: Io = _Blocking()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,9 @@ from .supervision import KillOrder, Supervision
 if TYPE_CHECKING:
     from .registry import StepSpec
     from .run import Run
+
+
+_NO_LIMIT: AbstractContextManager[None] = nullcontext()
 
 
 class Limits:
@@ -70,9 +73,14 @@ class Limits:
 
     # -- what is limited ---------------------------------------------------------------------------
 
-    @contextmanager
-    def of_attempt(self, run: Run, spec: StepSpec, step_id: int, attempt: int) -> Iterator[None]:
+    def of_attempt(self, run: Run, spec: StepSpec, step_id: int, attempt: int) -> AbstractContextManager[None]:
         """One attempt of a step, counted from 1."""
+        if spec.kill_after_seconds is None and run.spec.kill_after_seconds is None:
+            return _NO_LIMIT
+        return self._of_attempt(run, spec, step_id, attempt)
+
+    @contextmanager
+    def _of_attempt(self, run: Run, spec: StepSpec, step_id: int, attempt: int) -> Iterator[None]:
         orders = [
             order for order in (_step_order(run, spec, step_id, attempt), _deadline_order(run)) if order is not None
         ]

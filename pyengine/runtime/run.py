@@ -59,6 +59,8 @@ class Run:
         self.workflow_id = workflow_id
         self.fence = fence
         self.fencing_token = fencing_token
+        # The arguments by which the database knows this run.
+        self.claim = {**identity.owner, "workflow_id": workflow_id, "fence": fence}
         self.deadline = deadline
         self.parent_id = parent_id
         self.queue = queue
@@ -129,11 +131,6 @@ class Run:
     @property
     def owner(self) -> dict[str, Any]:
         return self.identity.owner
-
-    @property
-    def claim(self) -> dict[str, Any]:
-        """The arguments by which the database knows this run."""
-        return {**self.owner, "workflow_id": self.workflow_id, "fence": self.fence}
 
     async def call(self, io: Io, call: Callable[[], T]) -> T:
         """Call the database for this run; a dead mark on its executor ends the run."""

@@ -16,7 +16,7 @@ from ..errors import ExecutorFenced, ExecutorStopping
 from ..logs import logger
 from .registry import INTERNAL_QUEUE, ScheduleSpec
 from .slots import slot_after, slot_arguments
-from .starts import token
+from .tokens import token
 
 if TYPE_CHECKING:
     from .executor import Executor

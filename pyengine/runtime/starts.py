@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +25,7 @@ from .context import Settings, Unset, current_frame, current_settings
 from .io import Io
 from .registry import QueueSpec, WorkflowSpec
 from .run import Run, check_size
+from .tokens import time_ordered_id, token
 
 if TYPE_CHECKING:
     from .executor import Executor, Identity
@@ -59,18 +57,6 @@ def draw_parent(spec: WorkflowSpec) -> Parent | None:
     if frame.step is not None:
         raise DBOSException(f"workflow {spec.name} cannot be started from within a step: start it from the workflow")
     return Parent(frame.run, frame.run.draw_step_id())
-
-
-def token() -> int:
-    """63 random bits, by which a repeated call is recognised."""
-    return secrets.randbits(63)
-
-
-def time_ordered_id() -> str:
-    """A UUIDv7: ids of one time lie together in every index."""
-    now = time.time_ns() // 1_000_000
-    value = (now & (2**48 - 1)) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
-    return str(uuid.UUID(int=value))
 
 
 async def start(

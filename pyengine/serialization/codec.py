@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ..errors import DBOSRemoteError, DBOSSerializationError
 from . import failures, pickling
-from .lossless import from_json, to_json, unshared_json
+from .lossless import call_to_json, from_json, to_json, unshared_json
 from .portable import (
     DBOSPortableJSONSerializer,
     DefaultSerializer,
@@ -81,11 +81,10 @@ class Codec:
             return self._encode_custom({"args": args, "kwargs": kwargs})
         if not args and not kwargs:
             return _NO_ARGUMENTS
-        call = {"args": list(args), "kwargs": kwargs}
-        text = to_json(call)
+        text = call_to_json(args, kwargs)
         if text is not None:
             return b"j" + text
-        return self._pickle(call)
+        return self._pickle({"args": list(args), "kwargs": kwargs})
 
     def decode_call(self, data: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
         data = bytes(data)

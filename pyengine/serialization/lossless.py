@@ -61,8 +61,18 @@ def has_json_shape(value: Any) -> bool:
 
 def to_json(value: Any) -> bytes | None:
     """`value` as compact UTF-8 JSON, or None where that would lose something."""
-    if not has_json_shape(value):
-        return None
+    return _text_of(value) if has_json_shape(value) else None
+
+
+def call_to_json(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+    """As `to_json`, of a call's arguments. Scalars, which most arguments are, need no look at their shape."""
+    call = {"args": list(args), "kwargs": kwargs}
+    if SCALARS.issuperset(map(type, args)) and SCALARS.issuperset(map(type, kwargs.values())):
+        return _text_of(call)
+    return to_json(call)
+
+
+def _text_of(value: Any) -> bytes | None:
     try:
         if type(value) is int:  # the encoder takes a slow path for bare numbers
             return str(value).encode()
