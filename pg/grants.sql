@@ -59,7 +59,7 @@ begin
         'put_queue', '_check_queue'
       ]),
       ('client, reader', array[
-        'schema_version', 'oldest_protocol', '_now', '_advisory_key', '_server_identity',
+        'schema_version', 'oldest_protocol', '_now', '_advisory_key', '_server_identity', 'greet', 'await_standby',
         'get_workflows', 'list_workflows', 'list_steps', 'read_outcomes', 'get_inputs', 'load_checkpoints',
         'stranded_versions', '_stranded',
         'doctor', '_doctor_limits', '_doctor_owners', '_doctor_rows', '_doctor_waiting'

@@ -135,7 +135,7 @@ class Database:
                     if nonce is not None and not self._is_at_home(nonce, connection):
                         continue
                     answer = work(connection)
-                    self._confirm(connection)
+                    self._confirm(connection, is_repeat=breaks > 0)
             except PoolClosed:
                 break
             except NotConnected as error:
@@ -173,21 +173,24 @@ class Database:
         connection.close()
         return False
 
-    def _confirm(self, connection: Connection) -> None:
-        """A commit whose wait for the standby was given up is not acknowledged: wait for it again.
+    def _confirm(self, connection: Connection, *, is_repeat: bool) -> None:
+        """Nothing is acknowledged that a synchronous standby may not have.
 
-        A repeat of the call would find its work done and wait for nothing. If the server goes away meanwhile, the call
-        is repeated as after any lost reply.
+        A commit whose wait for it was given up stands on this server alone; so may one whose reply was lost. A repeat
+        finds its work done, commits nothing and waits for nothing. So this waits. If the server goes away meanwhile,
+        the call is repeated as after any lost reply.
         """
-        backoff = Backoff()
-        while connection.is_unconfirmed and not self._closed.is_set():
+        if connection.is_unconfirmed:
             logger.warning("A commit was not confirmed by the standby; waiting for it")
+        is_open, backoff = connection.is_unconfirmed or is_repeat, Backoff()
+        while is_open:
+            if self._closed.is_set():
+                raise PoolClosed
             connection.is_unconfirmed = False
             run(connection, calls.await_standby, self.schema, [])
-            if connection.is_unconfirmed:
+            is_open = connection.is_unconfirmed
+            if is_open:
                 self._closed.wait(backoff.next())
-        if connection.is_unconfirmed:
-            raise PoolClosed
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

@@ -108,7 +108,7 @@ def test_connections_that_break_under_load_lose_and_repeat_nothing(
     assert facts.one("select count(*) from pyengine.executors where dead_at is not null") == 0
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL])
 def test_a_restart_of_postgres_is_survived(
     own_cluster: Cluster, own_database_url: str, how: int, caplog: pytest.LogCaptureFixture, capfd: Any
 ) -> None:
@@ -142,7 +142,10 @@ def test_a_restart_of_postgres_is_survived(
         handles += [DBOS.start_workflow(flow_async, number) for number in range(20, 40)]
         time.sleep(0.5)
         caplog.clear()
-        own_cluster.stop(how)
+        if how == signal.SIGKILL:
+            own_cluster.kill()
+        else:
+            own_cluster.stop(how)
         # Longer than the lease; and a call made meanwhile just waits.
         late: list[Any] = []
         caller = threading.Thread(target=lambda: late.append(queue.enqueue(flow, 99).get_result()))

@@ -11,6 +11,8 @@ from plugins import private_cluster
 from plugins.database import install_schema, with_database
 from plugins.private_cluster import Cluster
 
+OUTAGE_DATABASE = "outage"
+
 
 @pytest.fixture
 def own_cluster() -> Iterator[Cluster]:
@@ -24,8 +26,8 @@ def own_cluster() -> Iterator[Cluster]:
 def own_database_url(own_cluster: Cluster) -> Iterator[str]:
     """A database with the schema in that cluster; the doctor looks at it in the end."""
     with psycopg.connect(own_cluster.url, autocommit=True) as connection:
-        connection.execute("create database outage")
-    url = with_database(own_cluster.url, "outage")
+        connection.execute(f"create database {OUTAGE_DATABASE}".encode())
+    url = with_database(own_cluster.url, OUTAGE_DATABASE)
     install_schema(url)
     yield url
     with psycopg.connect(url) as connection:

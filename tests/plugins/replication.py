@@ -51,7 +51,7 @@ class Pair:
             what="a synchronous standby",
         )
 
-    def pause_replay_of_wal(self) -> None:
+    def end_replication(self) -> None:
         """What is committed from here on does not reach the standby: it is asynchronous, and gets nothing any more."""
         sent = self.on(self.primary, "select pg_current_wal_lsn()")
         wait_until(
