@@ -151,3 +151,25 @@ class Management:
     ) -> list[WorkflowHandleAsync[Any]]:
         await operations.resume(SUSPENDING, executor("DBOS.resume_workflows_async"), workflow_ids, queue_name)
         return [WorkflowHandleAsync(workflow_id) for workflow_id in workflow_ids]
+
+    @classmethod
+    def delete_workflow(cls, workflow_id: str, *, delete_children: bool = False) -> None:
+        """Remove all that is stored of a workflow, whatever its status, and if asked for of its children and theirs.
+
+        It cannot be undone. A run of it ends at its next engine call. An unknown id is left alone.
+        """
+        run_blocking(operations.delete(BLOCKING, executor("DBOS.delete_workflow"), [workflow_id], delete_children))
+
+    @classmethod
+    async def delete_workflow_async(cls, workflow_id: str, *, delete_children: bool = False) -> None:
+        engine = executor("DBOS.delete_workflow_async")
+        await operations.delete(SUSPENDING, engine, [workflow_id], delete_children)
+
+    @classmethod
+    def delete_workflows(cls, workflow_ids: list[str], *, delete_children: bool = False) -> None:
+        run_blocking(operations.delete(BLOCKING, executor("DBOS.delete_workflows"), workflow_ids, delete_children))
+
+    @classmethod
+    async def delete_workflows_async(cls, workflow_ids: list[str], *, delete_children: bool = False) -> None:
+        engine = executor("DBOS.delete_workflows_async")
+        await operations.delete(SUSPENDING, engine, workflow_ids, delete_children)

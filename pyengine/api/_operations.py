@@ -219,5 +219,33 @@ async def resume(io: Io, place: Place, workflow_ids: list[str], queue_name: str 
     await recorded_call(io, "DBOS.resumeWorkflow", change)
 
 
+async def delete(io: Io, place: Place, workflow_ids: list[str], delete_children: bool = False) -> None:
+    async def change() -> None:
+        doomed = list(workflow_ids)
+        while doomed:
+            # The last generation first: a repeat after half of it was done still finds the rest by their parents.
+            family = await _with_descendants(io, place, doomed) if delete_children else doomed
+            for workflow_id in reversed(family):
+                await io.database(partial(place.database.one, calls.delete_workflow, workflow_id=workflow_id))
+            # What ran until now may have started more. Deleted, it starts nothing.
+            doomed = (await _with_descendants(io, place, family))[len(family) :] if delete_children else []
+        if isinstance(place, Executor):
+            place.ticker.wake()  # what of them runs here is told by the tick
+
+    await recorded_call(io, "DBOS.deleteWorkflow", change)
+
+
+async def _with_descendants(io: Io, place: Place, workflow_ids: list[str]) -> list[str]:
+    """These workflows, then their children, then the children of those."""
+    family = dict.fromkeys(workflow_ids)
+    generation = list(family)
+    while generation:
+        filters = _filters(parent_workflow_id=generation, load_input=False, load_output=False)
+        found = await io.database(partial(place.database.all, calls.list_workflows, **filters))
+        generation = [row.workflow_id for row in found if row.workflow_id not in family]
+        family.update(dict.fromkeys(generation))
+    return list(family)
+
+
 def check_polling_interval(seconds: float) -> None:
     check_seconds("polling_interval_sec", seconds)
