@@ -34,6 +34,9 @@ from .signals import wait
 from .spec import WorkerSpec
 
 _SECOND = 1_000_000_000
+# With rows that are locked: how long it is tried again at once, and how often.
+_PATIENCE_SECONDS = 2.0
+_PAUSE_SECONDS = 0.01
 
 
 def run_warden(
@@ -206,15 +209,22 @@ class Warden:
         return verdict == "ok"
 
     def _hand_over(self, slot: Slot) -> bool:
-        """Chunk by chunk; the living are not forgotten meanwhile."""
+        """Chunk by chunk; the living are not forgotten meanwhile. What somebody's transaction keeps locked for long is
+        left to whoever keeps house.
+        """
         session = self._connect(slot)
         moved = quarantined = 0
+        patience = time.monotonic() + _PATIENCE_SECONDS
         while True:
             chunk = session.one(calls.take_over_executor, dead_id=slot.executor_id, limit=TAKEOVER_CHUNK)
             moved += chunk.moved
             quarantined += chunk.quarantined
             if not chunk.remaining:
                 break
+            if chunk.moved + chunk.quarantined == 0:
+                if time.monotonic() > patience:
+                    break
+                time.sleep(_PAUSE_SECONDS)
             self._watch_if_due()
         logger.info("Handed over %d workflow(s) of executor %d (process %d)", moved, slot.executor_id, slot.pid)
         if quarantined:

@@ -121,7 +121,7 @@ def test_row_is_not_moved_before_the_transaction_has_ended(
     new.mark_dead(old)
     user.write()
     assert user.lock() == "held", "the mark alone moves no row"
-    moved = read(new.connection, "select moved from pyengine._hand_over_rows(%s, 10, false)", old.id)
+    moved = read(new.connection, "select moved from pyengine._hand_over_rows(%s, 10)", old.id)
     assert [found["moved"] for found in moved] == [0]
 
     user.connection.commit()
