@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -19,7 +19,7 @@ from pyengine.serialization import Codec
 # What every module of a fleet begins with. `say` prints a line that a test can wait for.
 HEAD = """
 import os, signal, sys, threading, time
-from pyengine import DBOS, Queue
+from pyengine import DBOS, Queue, SetWorkflowID
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
@@ -123,10 +123,13 @@ class Worker:
 
 
 @pytest.fixture
-def worker(request: pytest.FixtureRequest, database_url: str) -> Worker:
+def worker(request: pytest.FixtureRequest, database_url: str) -> Iterator[Worker]:
     # The doctor looks after everything that follows has ended.
     request.getfixturevalue("healthy")
-    return Worker(request.getfixturevalue("processes"), database_url, request.getfixturevalue("facts"))
+    made = Worker(request.getfixturevalue("processes"), database_url, request.getfixturevalue("facts"))
+    yield made
+    if hasattr(made, "program"):
+        print(made.program.report())  # shown when the test failed
 
 
 is_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
