@@ -64,6 +64,9 @@ def worker(
             help="Answer probes: /live and /ready.",
         ),
     ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="For development: start again when a source file below here changes.")
+    ] = False,
     start_method: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--start-method", metavar="fork|spawn", help="How processes start. Default: fork where safe."),
@@ -95,10 +98,11 @@ def worker(
         health=health,
     )
     from .. import logs
-    from ..supervisor import parent  # what it imports does not exist on Windows
+    from ..supervisor import parent  # what they import does not exist on Windows
+    from ..supervisor import reload as reloader
 
     logs.configure()
-    raise typer.Exit(parent.run(spec))
+    raise typer.Exit(reloader.run(spec) if reload else parent.run(spec))
 
 
 def _names(text: str) -> tuple[str, ...]:

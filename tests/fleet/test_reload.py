@@ -44,7 +44,7 @@ def test_a_change_starts_the_program_again(processes: Processes, database_url: s
         (processes.folder / "watchfiles.py").write_text("raise ImportError\n")
     write(processes, "one")
     worker = start(processes, database_url)
-    worker.wait_for_line(f"Reloading .* {means}")
+    worker.wait_for_line(f"Reloading .*{means}")
     worker.wait_for_line("^imported: one")
     worker.wait_for_line("DBOS launched")
 
