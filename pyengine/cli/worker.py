@@ -7,9 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from ..supervisor.processes import START_METHODS
 from ..supervisor.sizing import default_size
-from ..supervisor.spec import DEFAULT_GRACE_SECONDS, WorkerSpec
+from ..supervisor.spec import DEFAULT_GRACE_SECONDS, START_METHODS, WorkerSpec
 from .console import CommandError, tell
 from .health import HEALTH_VARIABLE, checked_address
 from .options import UrlOption

@@ -140,15 +140,14 @@ class _Child:
             config=self._spec.config,
         )
         logs.configure()
-        # Until it is launched there is nothing to hand back: SIGTERM ends it at once.
-        code = self._start(is_first=is_first)
-        if code is not None:
+        # During the import there is nothing to hand back: SIGTERM ends it at once.
+        code, signals = self._start(is_first=is_first)
+        if signals is None:
             return code
-        signals = Signals([signal.SIGTERM])
         self._slot.phase = Phase.READY
         self._bell.ring()
         if self._head.is_draining:
-            os.kill(os.getpid(), signal.SIGTERM)  # it came before anybody listened
+            os.kill(os.getpid(), signal.SIGTERM)  # the parent's may have come before it was listened for
         while True:
             heard = wait([signals, self._lifeline], None)
             if self._lifeline in heard and self._has_lost_parent():
@@ -158,7 +157,7 @@ class _Child:
                 break
         return self._end()
 
-    def _start(self, *, is_first: bool) -> int | None:
+    def _start(self, *, is_first: bool) -> tuple[int, Signals | None]:
         """Import and launch; an exit status if that cannot be."""
         from ..api._dbos import DBOS
         from ..api._state import STATE
@@ -168,17 +167,18 @@ class _Child:
             if STATE.instance is None:
                 DBOS()  # the module only declares; the rest is found as programs find it
             self._check_queues()
+            signals = Signals([signal.SIGTERM])
             DBOS.launch()
         except DBOSException as error:
             logger.error("%s", error.message)
             is_outage = isinstance(error.__cause__, psycopg.OperationalError)
-            return exit_codes.LATER if is_outage else exit_codes.UNUSABLE
+            return exit_codes.LATER if is_outage else exit_codes.UNUSABLE, None
         except SystemExit:
-            return exit_codes.NOT_SERVED
+            return exit_codes.NOT_SERVED, None
         except BaseException:
             traceback.print_exc()
-            return exit_codes.UNUSABLE
-        return None
+            return exit_codes.UNUSABLE, None
+        return exit_codes.OK, signals
 
     def _import(self, *, is_first: bool) -> None:
         try:

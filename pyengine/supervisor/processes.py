@@ -13,9 +13,9 @@ import multiprocess
 
 from ..errors import DBOSInitializationError
 from .signals import HANDLED, forget_parents_signals
+from .spec import START_METHODS
 
 START_METHOD_VARIABLE = "PYENGINE_START_METHOD"
-START_METHODS = ("fork", "spawn")
 
 
 def choose_start_method(wanted: str | None) -> str:

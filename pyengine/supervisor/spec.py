@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+START_METHODS = ("fork", "spawn")
 DEFAULT_GRACE_SECONDS = 25.0  # Kubernetes kills after 30: the rest is for handing back
 
 
