@@ -85,14 +85,14 @@ class Connection(psycopg.Connection[TupleRow]):
         ):
             link.shutdown(socket.SHUT_RDWR)
 
-    def wait(self, gen: Generator[Any, Any, R], *arguments: Any, **keywords: Any) -> R:
+    def wait(self, gen: Generator[Any, Any, R], interval: float = _POLL_SECONDS, *arguments: Any, **keywords: Any) -> R:
         """As psycopg waits, within the connection's time. Ctrl-C drops the connection instead of asking the server to
         cancel and waiting for its answer: every call may be repeated, and a hung server answers nothing.
         """
         try:
             if self._deadline is None:
-                return waiting.wait(gen, self.pgconn.socket, _POLL_SECONDS)
-            return waiting.wait_selector(_until(gen, self._deadline), self.pgconn.socket, _POLL_SECONDS)
+                return waiting.wait(gen, self.pgconn.socket, interval, *arguments, **keywords)
+            return waiting.wait_selector(_until(gen, self._deadline), self.pgconn.socket, interval)
         except KeyboardInterrupt:
             self.pgconn.finish()
             raise

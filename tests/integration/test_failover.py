@@ -12,7 +12,9 @@ import pytest
 
 from plugins.executors import Executor, in_flight, outcome
 from plugins.fleet import Facts, Fleet, said
+from plugins.links import link
 from plugins.outage import OUTAGE_DATABASE
+from plugins.pgbouncer import pooler
 from plugins.private_cluster import Cluster
 from plugins.processes import Processes
 from plugins.queueing import claim
@@ -255,6 +257,48 @@ def test_a_commit_that_the_standby_has_not_got_is_not_acknowledged(
     assert done.wait(60)
     caller.join()
     assert DBOS.retrieve_workflow("one").get_result() == "done"
+
+
+def test_a_failover_behind_a_pooler_is_seen_though_the_connections_stand(
+    pair: Pair, launch_on: Callable[[str], None], connect: Connect
+) -> None:
+    """What the pooler's clients are connected to is the pooler. It turns to the new primary without telling them."""
+    goes_on, has_waited = threading.Event(), threading.Event()
+    runs: Counter[str] = Counter()
+
+    @DBOS.step()
+    def step(name: str) -> int:
+        runs[name] += 1
+        return runs[name]
+
+    @DBOS.step()
+    def wait() -> None:
+        has_waited.set()
+        goes_on.wait(60)
+
+    @DBOS.workflow()
+    def flow() -> list[int]:
+        first = step("one")
+        wait()
+        return [first, step("two")]
+
+    with link(pair.primary.url) as way, pooler(way.url(pair.primary.url)) as own:
+        launch_on(own.url(pair.url))
+        me = executor("test").identity
+        with SetWorkflowID("one"):
+            handle = DBOS.start_workflow(flow)
+        assert has_waited.wait(60)
+        facts = Facts(connect(Pair.url_of(pair.standby)))
+        # The standby knows the workflow and its owner; both are as good as alive there.
+        facts.wait("select exists (select from pyengine.checkpoints where name like %s)", "%step")
+        way.turn_to(pair.standby.port)
+        pair.fail_over()
+        facts.wait("select exists (select from pyengine.executors where nonce <> %s and dead_at is null)", me.nonce)
+        goes_on.set()
+        assert handle.get_result() == [1, 1]
+        assert runs == {"one": 1, "two": 1}
+        assert facts.one("select count(*) from pyengine.outcomes") == 1
+        DBOS.destroy(destroy_registry=True)
 
 
 # -- a backup takes the server's place --------------------------------------------------------------

@@ -65,6 +65,10 @@ class Link:
         self._random = None
         self._flows.set()
 
+    def turn_to(self, port: int) -> None:
+        """New connections go to another server of the same host."""
+        self._target = (self._target[0], port)
+
     def stop(self) -> None:
         """A black hole: connections stand, and nothing comes through until `mend()`."""
         self._flows.clear()
