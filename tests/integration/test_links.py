@@ -13,7 +13,9 @@ import pytest
 from plugins.fleet import Facts, Fleet, said
 from plugins.links import Link
 from plugins.processes import Processes
+from plugins.sessions import wait_until
 from pyengine import DBOS, Queue, SetWorkflowID
+from pyengine.db import database
 
 Launch = Callable[..., type[DBOS]]
 
@@ -223,6 +225,30 @@ def test_destroy_does_not_wait_for_a_server_that_says_nothing(
     assert time.monotonic() - began < 20
     caller.join(30)
     assert [type(error).__name__ for error in broken_off] == ["ExecutorStopping"]
+
+
+def test_who_lost_its_own_connection_looks_for_nobody_until_it_beats_again(
+    launch: Launch, facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may have lost theirs too, and be only slower to come back."""
+    looks: list[bool] = []
+    run = database.run
+
+    def noting(connection: Any, function: Any, schema: str, values: list[Any]) -> Any:
+        if function.name == "housekeep":
+            looks.append(values[-1])
+        return run(connection, function, schema, values)
+
+    monkeypatch.setattr(database, "run", noting)
+    launch(lease_ttl_seconds=6)
+    beat = facts.wait("select liveness_pid from pyengine.executors")
+    wait_until(lambda: looks, what="a round")
+    assert False not in looks
+    facts.one("select pg_terminate_backend(%s)", beat)
+    wait_until(lambda: False in looks, what="a round after the loss")
+    facts.wait("select liveness_pid <> %s from pyengine.executors", beat)
+    wait_until(lambda: looks[-1], what="a look for the dead", timeout_seconds=30)
+    assert looks == sorted(looks[: looks.index(False)], reverse=True) + sorted(looks[looks.index(False) :])
 
 
 def test_connections_are_few_and_said_at_the_start(
