@@ -1,7 +1,8 @@
 -- _mark_the_dead: mark executors whose lease has expired, whose liveness lock is free at two looks, or whose server is no more.
 --
 -- p_look_gap: how far apart the two looks must lie; null: no lock is looked at. Where the lock is held, the lease has three more TTLs
---   (a step may keep the process from beating). One that never held the lock is judged by its lease alone.
+--   (a step may keep the process from beating). One that never held the lock is judged by its lease alone; where lease and lock are
+--   both gone, one look is enough.
 -- One that registered on another line of history (before a failover or a restore) is dead: if its process lives, it registers anew
 --   before it writes here. So its work goes on at once.
 -- Fence: from the caller's commit on, writes of those marked are refused.
@@ -47,6 +48,8 @@ begin
     then
       if not pg_try_advisory_xact_lock_shared(pyengine._advisory_key('liveness', v_other.executor_id::text)) then
         v_missed_at := null;
+      elsif v_other.lease_expires_at <= v_now then
+        v_reason := 'lease_expired';
       elsif v_missed_at is null then
         v_missed_at := v_now;
       elsif v_now - v_missed_at >= p_look_gap then

@@ -2,7 +2,8 @@
 --
 -- The duties are calls of their own, each its own transaction: ('take_over', executor) → take_over_executor,
 --   ('release_delayed', null) → release_delayed, ('expire_deadlines', null) → expire_deadlines, ('prune_executors', null) →
---   prune_executors. So a housekeeper that freezes between them holds nothing, and the mark of the dead is committed before anything is moved.
+--   prune_executors, ('look_again', null) → come back in half a second, not in a whole one: somebody may be dead. So a housekeeper
+--   that freezes between them holds nothing, and the mark of the dead is committed before anything is moved.
 -- p_looks_for_the_dead: false when the caller lost its own connection a moment ago: others may have lost theirs too and are only slower
 --   to come back. It then leaves rounds to others, unless nobody else does them, and marks nobody.
 -- Fence: the caller must be alive itself.
@@ -65,6 +66,17 @@ begin
 
   if (select true from pyengine.in_flight as i where i.deadline <= v_now order by i.deadline limit 1) then
     duty := 'expire_deadlines';
+    return next;
+  end if;
+
+  if p_looks_for_the_dead and exists (
+    select
+    from pyengine.executors as e
+    where e.handed_over_at is null
+      and e.dead_at is null
+      and e.liveness_missed_at is not null
+  ) then
+    duty := 'look_again';
     return next;
   end if;
 

@@ -27,9 +27,12 @@ def at(url: str, address: str, port: int) -> str:
     return f"postgresql://{parts['user']}:{parts['password']}@{address}:{port}/{parts['dbname']}"
 
 
-def worker(processes: int) -> tuple[str, ...]:
-    options = ("--processes", str(processes), "--grace", "10")
-    return (sys.executable, "-u", "-m", "pyengine", "worker", "work", *options)
+def command(program: Path, workers: int) -> tuple[str, ...]:
+    """Of a program on its own, or of so many processes of it under a supervisor."""
+    if not workers:
+        return (sys.executable, "-u", program.name)
+    options = ("--processes", str(workers), "--grace", "10")
+    return (sys.executable, "-u", "-m", "pyengine", "worker", program.stem, *options)
 
 
 @dataclass
@@ -58,7 +61,7 @@ class Slot:
 
 
 class Host:
-    """Its programs run `work.py` in the folder of the run: on their own, or so many `workers` under a supervisor."""
+    """Its programs run `program` in the folder of the run: on their own, or so many `workers` under a supervisor."""
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Host:
         url: Callable[[Link], str],
         *,
         ttl: float,
+        program: Path = HERE / "work.py",
         workers: int = 0,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -79,11 +83,11 @@ class Host:
         self._url = url
         self._ttl = ttl
         self.executors_per_slot = workers or 1
-        self._command = worker(workers) if workers else (sys.executable, "-u", "work.py")
+        self._command = command(program, workers)
         self._environment = dict(environment or {})
         self._clock = processes.folder / f"clock-{name}"
         self._skew = 0.0
-        shutil.copy(HERE / "work.py", processes.folder / "work.py")
+        shutil.copy(program, processes.folder / program.name)
 
     # -- programs ----------------------------------------------------------------------------------
 

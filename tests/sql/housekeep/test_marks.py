@@ -86,6 +86,29 @@ def test_free_liveness_lock_at_two_looks(executor: Executor, old: Executor, cloc
     assert old.dead_reason == "liveness_lost"
 
 
+def test_one_look_is_told_to_be_repeated(executor: Executor, old: Executor, clock: Clock) -> None:
+    old.hold_liveness()
+    executor.housekeep()
+    disconnect(old, executor.connection)
+
+    clock.advance(1)
+    assert executor.housekeep() == [("look_again", None)]
+    clock.advance(0.5)
+    assert executor.housekeep() == [("take_over", old.id)]
+    assert old.dead_reason == "liveness_lost"
+
+
+def test_one_look_is_enough_when_the_lease_is_over_too(executor: Executor, old: Executor, clock: Clock) -> None:
+    old.hold_liveness()
+    executor.housekeep()
+    pass_time(executor, clock, 20)
+    assert old.dead_reason is None
+    disconnect(old, executor.connection)
+
+    pass_time(executor, clock, 1)
+    assert old.dead_reason == "lease_expired"
+
+
 def test_beat_between_two_looks_saves(executor: Executor, old: Executor, clock: Clock) -> None:
     old.hold_liveness()
     executor.housekeep()
