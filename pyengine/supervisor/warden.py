@@ -24,10 +24,11 @@ from ..db.sqlstate import is_connection_loss, is_race
 from ..errors import DBOSException, DBOSStepTimeoutError, ExecutorFenced
 from ..logs import logger
 from ..runtime.housekeeping import TAKEOVER_CHUNK
+from ..runtime.notifications import ANY_QUEUE
 from ..runtime.signals import flush_standard_streams
 from ..serialization import Codec
 from . import health
-from .board import Board, Slot
+from .board import Board, Phase, Slot
 from .obituary import Obituary, obituary
 from .pipes import Bell, Reader
 from .signals import wait
@@ -131,7 +132,8 @@ class Warden:
             has_suspects = has_suspects or row.has_suspects
             if row.is_alive:
                 slot.renewed_at = time.monotonic_ns()
-            elif slot.declared_dead != slot.generation:
+            elif slot.phase < Phase.DRAINING and slot.declared_dead != slot.generation:
+                # One that is ending has marked itself.
                 logger.warning("Executor %d (process %d) was declared dead", row.executor_id, slot.pid)
                 slot.declared_dead = slot.generation
                 self._bell.ring()
@@ -152,8 +154,9 @@ class Warden:
         dead = list(self._board.unburied())
         # All marks first: what is handed over should not go to another one that is dead.
         marked = [slot for slot in dead if self._try(self._mark, slot)]
-        for slot in marked:
-            self._try(self._hand_over, slot)
+        handed_over = [slot for slot in marked if self._try(self._hand_over, slot)]
+        if handed_over:
+            self._try(self._announce, handed_over[0])
         for slot in dead:
             slot.buried = slot.generation
         if dead:
@@ -233,6 +236,13 @@ class Warden:
                 quarantined,
                 slot.executor_id,
             )
+        return True
+
+    def _announce(self, slot: Slot) -> bool:
+        """Whoever is idle looks for what was handed over at once, and not with its next tick."""
+        session = self._connect(slot)
+        if self._place is not None:
+            session.one(calls.notify_queues, application=self._place["application"], queues=[ANY_QUEUE])
         return True
 
     # -- the connection ------------------------------------------------------------------------------
