@@ -61,17 +61,17 @@ class Stage:
     @contextmanager
     def up(self) -> Iterator[Stage]:
         from plugins.chaos import network
-        from plugins.chaos.host import Host, at
+        from plugins.chaos.host import Host
         from plugins.chaos.postgres import running
         from plugins.processes import Processes
 
         processes = Processes(self.folder)
-        with running() as postgres, network.links(self.scenario.hosts, postgres.port, self.folder) as links:
+        with running() as postgres, network.links(self.scenario.hosts, postgres.ports, self.folder) as links:
             self.postgres = postgres
             try:
                 for number, link in enumerate(links):
                     host = Host(
-                        f"host{number}", link, processes, lambda link: at(postgres.url, link.address, link.port),
+                        f"host{number}", link, processes, postgres.url_at,
                         ttl=self.ttl, program=PROGRAM, workers=self.scenario.workers,
                     )  # fmt: skip
                     host.add("v1")

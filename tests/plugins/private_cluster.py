@@ -119,6 +119,11 @@ class Cluster:
         self.run("pg_basebackup", "-d", self.url, "-D", str(made._data), "-X", "stream", "-c", "fast", "-N", *options)
         return made
 
+    def replace_by_copy_of(self, other: Cluster, *options: str) -> None:
+        """Drop the data of this stopped cluster and take the other's, at the address it has."""
+        shutil.rmtree(self._data)
+        self.run("pg_basebackup", "-d", other.url, "-D", str(self._data), "-X", "stream", "-c", "fast", "-N", *options)
+
     def start(self) -> None:
         log = self._folder / f"postgres-{self.port}.log"
         place = (f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}")

@@ -27,7 +27,7 @@ WEIGHTS = {
 }
 # However short the run: each of these happens.
 ALWAYS = tuple(WEIGHTS)
-# Not to be had everywhere, or only once the part before it has ended
+# One at a time
 _WHOLE_SERVER = {"crash_postgres", "restart_postgres", "failover"}
 
 
@@ -60,7 +60,7 @@ def plan(
         host, share = chance.randrange(hosts), chance.random()
         if kind in _WHOLE_SERVER:
             at = max(at, server_is_free_at)
-            server_is_free_at = at + lasts + 4 * ttl
+            server_is_free_at = at + lasts + 4 * ttl + 4.0
         faults.append(Fault(round(at, 2), kind, host, round(lasts, 2), round(share, 3)))
     return sorted(faults, key=lambda fault: fault.at)
 

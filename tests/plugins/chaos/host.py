@@ -12,19 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from psycopg.conninfo import conninfo_to_dict
-
 from plugins.chaos.network import Cut, Link
 from plugins.processes import Processes, Program
 
 HERE = Path(__file__).parent
 FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
-
-
-def at(url: str, address: str, port: int) -> str:
-    """The same database, as it is reached over another address."""
-    parts = conninfo_to_dict(url)
-    return f"postgresql://{parts['user']}:{parts['password']}@{address}:{port}/{parts['dbname']}"
 
 
 def command(program: Path, workers: int) -> tuple[str, ...]:
@@ -68,7 +60,7 @@ class Host:
         name: str,
         link: Link,
         processes: Processes,
-        url: Callable[[Link], str],
+        url: Callable[[str, tuple[int, ...]], str],
         *,
         ttl: float,
         program: Path = HERE / "work.py",
@@ -111,7 +103,7 @@ class Host:
     def _start(self, slot: Slot) -> Program:
         environment = {
             "CHAOS_HOST": self.name,
-            "CHAOS_URL": self._url(self.link),
+            "CHAOS_URL": self._url(self.link.address, self.link.ports),
             "CHAOS_TTL": str(self._ttl),
             "CHAOS_VERSION": slot.version,
             **self._clock_environment(),

@@ -31,7 +31,7 @@ class Link(Protocol):
     """The way of one host to Postgres."""
 
     address: str
-    port: int
+    ports: tuple[int, ...]
 
     def cut(self, how: Cut) -> None: ...
 
@@ -45,9 +45,9 @@ class Link(Protocol):
 class NamespaceLink:
     """A host of its own, as far as the engine can see: interface, host name and boot id."""
 
-    def __init__(self, name: str, subnet: str, folder: Path, port: int) -> None:
+    def __init__(self, name: str, subnet: str, folder: Path, ports: tuple[int, ...]) -> None:
         self.name = name
-        self.port = port
+        self.ports = ports
         self.address, self._own = f"{subnet}.1", f"{subnet}.2"
         self._near = f"v{name}"
         # Processes of one boot vouch for each other's end. Hosts cannot.
@@ -101,21 +101,24 @@ class NamespaceLink:
 class ProxyLink:
     """A host that is only a process with its own TCP proxy: it shares name, boot and process ids with the others."""
 
-    def __init__(self, port: int) -> None:
-        self._proxy = Proxy("127.0.0.1", port)
-        self.address, self.port = "127.0.0.1", self._proxy.port
+    def __init__(self, ports: tuple[int, ...]) -> None:
+        self._proxies = [Proxy("127.0.0.1", port) for port in ports]
+        self.address, self.ports = "127.0.0.1", tuple(proxy.port for proxy in self._proxies)
 
     def cut(self, how: Cut) -> None:
-        self._proxy.cut(to_server=how != "deaf", to_client=how != "mute")
+        for proxy in self._proxies:
+            proxy.cut(to_server=how != "deaf", to_client=how != "mute")
 
     def heal(self) -> None:
-        self._proxy.heal()
+        for proxy in self._proxies:
+            proxy.heal()
 
     def command(self, *command: str) -> tuple[str, ...]:
         return command
 
     def close(self) -> None:
-        self._proxy.close()
+        for proxy in self._proxies:
+            proxy.close()
 
 
 @lru_cache(maxsize=1)
@@ -126,7 +129,7 @@ def has_namespaces() -> bool:
         return False
     with _folder() as folder:
         try:
-            link = NamespaceLink(_fresh_name(), "198.19.255", folder, 0)
+            link = NamespaceLink(_fresh_name(), "198.19.255", folder, ())
         except subprocess.CalledProcessError:
             return False
         try:
@@ -141,19 +144,19 @@ def has_namespaces() -> bool:
 
 
 @contextmanager
-def links(count: int, port: int, folder: Path) -> Iterator[list[Link]]:
-    """So many hosts, each with a way to the Postgres on that port of this machine."""
+def links(count: int, ports: tuple[int, ...], folder: Path) -> Iterator[list[Link]]:
+    """So many hosts, each with a way to those ports of this machine."""
     made: list[NamespaceLink | ProxyLink] = []
     try:
         for _ in range(count):
-            made.append(_namespace(port, folder) if has_namespaces() else ProxyLink(port))
+            made.append(_namespace(ports, folder) if has_namespaces() else ProxyLink(ports))
         yield list(made)
     finally:
         for link in made:
             link.close()
 
 
-def _namespace(port: int, folder: Path) -> NamespaceLink:
+def _namespace(ports: tuple[int, ...], folder: Path) -> NamespaceLink:
     taken = {
         address["local"].rpartition(".")[0]
         for interface in json.loads(_ip("-j", "addr"))
@@ -162,7 +165,7 @@ def _namespace(port: int, folder: Path) -> NamespaceLink:
     }
     while (subnet := f"198.18.{secrets.randbelow(256)}") in taken:  # the range kept for tests of networks
         pass
-    return NamespaceLink(_fresh_name(), subnet, folder, port)
+    return NamespaceLink(_fresh_name(), subnet, folder, ports)
 
 
 def _fresh_name() -> str:

@@ -88,9 +88,10 @@ class Run:
 
     def calm_down(self, timeout_seconds: float) -> None:
         """No more faults, no more load: what was begun comes to its end."""
-        for _, end in self._ends:
-            end()
-        self._ends = []
+        while self._ends:
+            ends, self._ends = self._ends, []
+            for _, end in ends:
+                end()
         for host in self.hosts:
             host.heal()
         (self._folder / "calm").touch()
@@ -211,6 +212,16 @@ class Run:
     def _do_restart_postgres(self, fault: Fault, host: Host) -> None:
         self.postgres.shut_down()
         self._later(fault.seconds, self.postgres.start)
+
+    def _do_failover(self, fault: Fault, host: Host) -> None:
+        """The standby has all that was acknowledged. After a while there is another one."""
+        self.postgres.lose_primary()
+
+        def promote() -> None:
+            self.postgres.promote()
+            self._later(1.0, self.postgres.add_standby)
+
+        self._later(fault.seconds, promote)
 
     def _do_deploy(self, fault: Fault, host: Host) -> str:
         """Every host gets an executor of the next version; one of the old stays for as long as it has work."""
