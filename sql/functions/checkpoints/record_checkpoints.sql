@@ -6,7 +6,7 @@
 -- Fence: as record_checkpoint, once for all. Repeat: all positions that the first call stored come back.
 -- Interleaving: as record_checkpoint. A row that waits for somebody's open transaction for 50 ms fails the batch, and the caller
 --   sends its rows singly.
--- Plans: rows are found by `= any (ids)` and matched by a hash of the batch: bounded whatever the planner believes of the tables.
+-- Plans: rows are looked up one by one, each by its key: bounded whatever the planner believes of the tables.
 -- Locks: fence (shared), checkpoints (insert, by workflow and step).
 -- Raises: WF001, WF005; 55P03 after 50 ms of waiting.
 create or replace function pyengine.record_checkpoints(
@@ -27,7 +27,6 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
-set enable_nestloop = off
 set lock_timeout = '50ms'
 as $function$
 declare
@@ -39,17 +38,15 @@ begin
 
   insert into pyengine.checkpoints as c
     (workflow_id, step_id, name, output, error, child_id, started_at, completed_at)
-  select b.workflow_id, b.step_id, b.name, b.output, b.error, b.child_id, v_now - make_interval(secs => b.elapsed), v_now
+  select b.workflow_id, b.step_id, b.name, b.output, b.error, b.child_id, v_now - make_interval(secs => coalesce(b.elapsed, 0)), v_now
   from (
-    select u.workflow_id, u.fence, u.step_id, u.name, u.output, u.error, u.child_id, u.elapsed
+    select distinct on (u.workflow_id collate "C", u.step_id, u.fence)
+      u.workflow_id, u.fence, u.step_id, u.name, u.output, u.error, u.child_id, u.elapsed
     from unnest(p_workflow_ids, p_fences, p_step_ids, p_names, p_outputs, p_errors, p_child_ids, p_elapsed)
-      as u (workflow_id, fence, step_id, name, output, error, child_id, elapsed)
-    order by u.workflow_id collate "C", u.step_id
+      with ordinality as u (workflow_id, fence, step_id, name, output, error, child_id, elapsed, position)
+    order by u.workflow_id collate "C", u.step_id, u.fence, u.position
   ) as b
-  join pyengine.in_flight as i
-    on i.workflow_id = b.workflow_id
-    and i.fence = b.fence
-  where i.workflow_id = any (p_workflow_ids)
+  where b.fence = (select i.fence from pyengine.in_flight as i where i.workflow_id = b.workflow_id)
   on conflict on constraint checkpoints_pkey do nothing;
 
   get diagnostics v_stored = row_count;
@@ -57,18 +54,19 @@ begin
     return '{}';
   end if;
 
-  -- What this transaction wrote is known by its id.
+  -- What this transaction wrote is known by its id. A row of another claim for a step that was stored is none of it, nor is a second
+  -- one for the same step.
   return array(
     select b.position::integer
-    from unnest(p_workflow_ids, p_step_ids) with ordinality as b (workflow_id, step_id, position)
-    where not exists (
-      select
-      from pyengine.checkpoints as c
-      where c.workflow_id = b.workflow_id
-        and c.workflow_id = any (p_workflow_ids)
-        and c.step_id = b.step_id
-        and c.xmin = pg_current_xact_id()::xid
-    )
+    from (
+      select u.workflow_id, u.fence, u.step_id, u.position,
+        row_number() over (partition by u.workflow_id, u.fence, u.step_id order by u.position) as turn
+      from unnest(p_workflow_ids, p_fences, p_step_ids) with ordinality as u (workflow_id, fence, step_id, position)
+    ) as b
+    where b.turn > 1
+      or b.fence is distinct from (select i.fence from pyengine.in_flight as i where i.workflow_id = b.workflow_id)
+      or pg_current_xact_id()::xid is distinct from (
+        select c.xmin from pyengine.checkpoints as c where c.workflow_id = b.workflow_id and c.step_id = b.step_id)
     order by b.position
   );
 end;

@@ -1,15 +1,15 @@
 -- enqueue_workflows: put many workflows on queues in one transaction; returns the positions (from 1) that it did not enqueue.
 --
--- The batch of enqueue_workflow: an id that is taken, a deduplication key that is held, a parent whose claim is over, or a partition key
---   that does not fit its queue comes back as a position and is asked for by itself, where its verdict or error is found.
+-- The batch of enqueue_workflow: an id that is taken, a deduplication key that is held, a parent whose claim is over, or what
+--   enqueue_workflow would refuse comes back as a position and is asked for by itself, where its verdict or error is found.
 -- An argument that is null for all of the batch may be null itself.
 -- Fence: as enqueue_workflow, once for all. Repeat: all positions that the first call enqueued come back.
 -- Interleaving: batches that meet on ids or on deduplication keys take them in one order: all headers by id first, then all keys by
 --   queue and key; in a batch nothing is released. A row that waits for somebody's open transaction for 50 ms fails the batch.
--- Plans: rows are found by `= any (ids)` and matched by a hash of the batch: bounded whatever the planner believes of the tables.
+-- Plans: rows are looked up one by one, each by its key: bounded whatever the planner believes of the tables.
 -- Locks: fence (shared), headers by id, lanes by key, in-flight rows (insert, by queue and deduplication key), checkpoints of parents
 --   (insert).
--- Raises: WF001, WF005; 55P03 after 50 ms of waiting; 23502, 23505, 23514 for what enqueue_workflow refuses with WF101.
+-- Raises: WF001, WF005; 55P03 after 50 ms of waiting; 23505 when a parent's step was taken meanwhile.
 create or replace function pyengine.enqueue_workflows(
   p_executor_id bigint,
   p_nonce bigint,
@@ -41,14 +41,13 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
-set enable_nestloop = off
 set lock_timeout = '50ms'
 as $function$
 declare
   v_now timestamptz;
   v_lane record;
   v_partitioned text[];
-  v_orphans integer[] := '{}';
+  v_untried integer[];
   v_left_over integer[] := '{}';
   v_held integer[];
   v_count integer;
@@ -58,24 +57,6 @@ begin
   end if;
   v_now := pyengine._now();
 
-  if p_parent_ids is not null then
-    v_orphans := array(
-      select b.position::integer
-      from unnest(p_parent_ids, p_parent_fences, p_parent_step_ids) with ordinality as b (parent_id, fence, step_id, position)
-      left join pyengine.in_flight as i
-        on i.workflow_id = b.parent_id
-        and i.fence = b.fence
-        and i.workflow_id = any (p_parent_ids)
-      left join pyengine.checkpoints as c
-        on c.workflow_id = b.parent_id
-        and c.step_id = b.step_id
-        and c.workflow_id = any (p_parent_ids)
-        and c.step_id = any (p_parent_step_ids)
-      where b.parent_id is not null
-        and (i.workflow_id is null or c.workflow_id is not null)
-    );
-  end if;
-
   v_partitioned := array(
     select q.queue
     from pyengine.queues as q
@@ -84,39 +65,69 @@ begin
       and q.is_partitioned
   );
 
+  -- What is to be refused, or has its verdict already, writes nothing here: above all no header that would be dead at once.
+  v_untried := array(
+    select b.position::integer
+    from unnest(
+      p_start_tokens, p_workflow_ids, p_names, p_queues, p_partition_keys, p_priorities, p_deduplication_ids, p_delays, p_timeouts,
+      p_parent_ids, p_parent_fences, p_parent_step_ids
+    ) with ordinality as b (start_token, workflow_id, name, queue, partition_key, priority, deduplication_id, delay, timeout,
+      parent_id, parent_fence, parent_step_id, position)
+    where b.start_token is null
+      or coalesce(b.workflow_id, '') !~ '\S'
+      or coalesce(b.name, '') = ''
+      or coalesce(p_application, '') = ''
+      or coalesce(b.queue, '') !~ '\S'
+      or b.priority < 0
+      or b.deduplication_id = ''
+      or b.delay < interval '0'
+      or b.timeout <= interval '0'
+      or b.partition_key = ''
+      or (b.queue = any (v_partitioned)) <> (b.partition_key is not null)
+      or num_nonnulls(b.parent_id, b.parent_fence, b.parent_step_id) not in (0, 3)
+      or b.deduplication_id is not null and (
+        select f.workflow_id
+        from pyengine.in_flight as f
+        where f.queue = b.queue
+          and f.application = p_application
+          and f.deduplication_id = b.deduplication_id
+      ) is not null
+      or b.parent_id is not null and (
+        p_executor_id is null
+        or b.parent_fence is distinct from (
+          select i.fence from pyengine.in_flight as i where i.workflow_id = b.parent_id)
+        or (
+          select c.started_at from pyengine.checkpoints as c where c.workflow_id = b.parent_id and c.step_id = b.parent_step_id
+        ) is not null
+      )
+  );
+
   insert into pyengine.workflows as h
     (workflow_id, name, class_name, config_name, application, inputs, parent_id, authenticated_user, assumed_role, start_token,
      created_at)
   select b.workflow_id, b.name, b.class_name, b.config_name, p_application, b.inputs, b.parent_id, b.authenticated_user,
     b.assumed_role, b.start_token, v_now
   from (
-    select u.workflow_id, u.name, u.class_name, u.config_name, u.inputs, u.queue, u.partition_key, u.parent_id,
-      u.authenticated_user, u.assumed_role, u.start_token
+    select u.workflow_id, u.name, u.class_name, u.config_name, u.inputs, u.parent_id, u.authenticated_user, u.assumed_role,
+      u.start_token
     from unnest(
-      p_workflow_ids, p_names, p_class_names, p_config_names, p_inputs, p_queues, p_partition_keys, p_parent_ids,
-      p_authenticated_users, p_assumed_roles, p_start_tokens
-    ) with ordinality as u (workflow_id, name, class_name, config_name, inputs, queue, partition_key, parent_id,
-      authenticated_user, assumed_role, start_token, position)
-    where u.position <> all (v_orphans)
-    order by u.workflow_id collate "C"
+      p_workflow_ids, p_names, p_class_names, p_config_names, p_inputs, p_parent_ids, p_authenticated_users, p_assumed_roles,
+      p_start_tokens
+    ) with ordinality as u (workflow_id, name, class_name, config_name, inputs, parent_id, authenticated_user, assumed_role,
+      start_token, position)
+    where u.position <> all (v_untried)
+    order by u.workflow_id collate "C", u.position
   ) as b
-  where (b.queue = any (v_partitioned)) = (b.partition_key is not null)
-    and b.queue ~ '\S'
   on conflict on constraint workflows_pkey do nothing;
 
   get diagnostics v_count = row_count;
   if v_count < cardinality(p_workflow_ids) then
-    -- What this transaction wrote is known by its id.
+    -- What this transaction wrote is known by its id, and of two rows with one id by the token.
     v_left_over := array(
       select b.position::integer
-      from unnest(p_workflow_ids) with ordinality as b (workflow_id, position)
-      where not exists (
-        select
-        from pyengine.workflows as h
-        where h.workflow_id = b.workflow_id
-          and h.workflow_id = any (p_workflow_ids)
-          and h.xmin = pg_current_xact_id()::xid
-      )
+      from unnest(p_workflow_ids, p_start_tokens) with ordinality as b (workflow_id, start_token, position)
+      where pg_current_xact_id()::xid is distinct from (
+        select h.xmin from pyengine.workflows as h where h.workflow_id = b.workflow_id and h.start_token = b.start_token)
       order by b.position
     );
   end if;
@@ -162,18 +173,14 @@ begin
       select b.position::integer
       from unnest(p_workflow_ids) with ordinality as b (workflow_id, position)
       where b.position <> all (v_left_over)
-        and not exists (
-          select
-          from pyengine.in_flight as f
-          where f.workflow_id = b.workflow_id
-            and f.workflow_id = any (p_workflow_ids)
-        )
+        and (select f.status from pyengine.in_flight as f where f.workflow_id = b.workflow_id) is null
     );
     delete from pyengine.workflows as h
-    using unnest(p_workflow_ids) with ordinality as b (workflow_id, position)
-    where h.workflow_id = any (p_workflow_ids)
-      and h.workflow_id = b.workflow_id
-      and b.position = any (v_held);
+    where h.workflow_id = any (array(
+      select b.workflow_id
+      from unnest(p_workflow_ids) with ordinality as b (workflow_id, position)
+      where b.position = any (v_held)
+    ));
     v_left_over := v_left_over || v_held;
   end if;
 

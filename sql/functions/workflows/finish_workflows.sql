@@ -36,9 +36,10 @@ begin
   with gone as (
     delete from pyengine.in_flight as i
     using (
-      select u.workflow_id, u.fence, u.status, u.output, u.error
-      from unnest(p_workflow_ids, p_fences, p_statuses, p_outputs, p_errors) as u (workflow_id, fence, status, output, error)
-      order by u.workflow_id collate "C"
+      select distinct on (u.workflow_id collate "C", u.fence) u.workflow_id, u.fence, u.status, u.output, u.error
+      from unnest(p_workflow_ids, p_fences, p_statuses, p_outputs, p_errors)
+        with ordinality as u (workflow_id, fence, status, output, error, position)
+      order by u.workflow_id collate "C", u.fence, u.position
     ) as b
     where i.workflow_id = any (p_workflow_ids)
       and i.workflow_id = b.workflow_id
@@ -60,17 +61,18 @@ begin
     return '{}';
   end if;
 
-  -- What this transaction wrote is known by its id.
+  -- What this transaction wrote is known by its id. Another claim's row for a workflow that was ended is none of it, nor is a
+  -- second one of the same claim.
   return array(
     select b.position::integer
-    from unnest(p_workflow_ids) with ordinality as b (workflow_id, position)
-    where not exists (
-      select
-      from pyengine.outcomes as o
-      where o.workflow_id = b.workflow_id
-        and o.workflow_id = any (p_workflow_ids)
-        and o.xmin = pg_current_xact_id()::xid
-    )
+    from (
+      select u.workflow_id, u.fence, u.position,
+        row_number() over (partition by u.workflow_id, u.fence order by u.position) as turn
+      from unnest(p_workflow_ids, p_fences) with ordinality as u (workflow_id, fence, position)
+    ) as b
+    where b.turn > 1
+      or b.fence is distinct from (
+        select o.fence from pyengine.outcomes as o where o.workflow_id = b.workflow_id and o.xmin = pg_current_xact_id()::xid)
     order by b.position
   );
 end;

@@ -7,7 +7,7 @@
 -- Fence: as start_workflow, once for all; p_fences become the rows' fences. Repeat: all positions come back.
 -- Interleaving: as start_workflow. A parent cannot leave this executor meanwhile (its fence is held); it can be cancelled, and
 --   then its child was started just before. A row that waits for somebody's open transaction for 50 ms fails the batch.
--- Plans: rows are found by `= any (ids)` and matched by a hash of the batch: bounded whatever the planner believes of the tables.
+-- Plans: rows are looked up one by one, each by its key: bounded whatever the planner believes of the tables.
 -- Locks: fence (shared), headers by id, in-flight rows (insert), checkpoints of parents (insert).
 -- Raises: WF001, WF005; 55P03 after 50 ms of waiting; 23505 when a parent's step was taken meanwhile.
 create or replace function pyengine.start_workflows(
@@ -37,33 +37,27 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
-set enable_nestloop = off
 set lock_timeout = '50ms'
 as $function$
 declare
+  v_created timestamptz;
   v_orphans integer[] := '{}';
   v_started integer;
 begin
   perform pyengine._hold_lease(p_executor_id, p_nonce);
-  server_time := pyengine._now();
-  fencing_token := pyengine._fencing_token(server_time, null);
+  v_created := pyengine._now();
   left_over := '{}';
 
   if p_parent_ids is not null then
     v_orphans := array(
       select b.position::integer
       from unnest(p_parent_ids, p_parent_fences, p_parent_step_ids) with ordinality as b (parent_id, fence, step_id, position)
-      left join pyengine.in_flight as i
-        on i.workflow_id = b.parent_id
-        and i.fence = b.fence
-        and i.workflow_id = any (p_parent_ids)
-      left join pyengine.checkpoints as c
-        on c.workflow_id = b.parent_id
-        and c.step_id = b.step_id
-        and c.workflow_id = any (p_parent_ids)
-        and c.step_id = any (p_parent_step_ids)
       where b.parent_id is not null
-        and (i.workflow_id is null or c.workflow_id is not null)
+        and (
+          b.fence is distinct from (select i.fence from pyengine.in_flight as i where i.workflow_id = b.parent_id)
+          or (select c.started_at from pyengine.checkpoints as c where c.workflow_id = b.parent_id and c.step_id = b.step_id)
+            is not null
+        )
     );
   end if;
 
@@ -71,7 +65,7 @@ begin
     (workflow_id, name, class_name, config_name, application, inputs, parent_id, authenticated_user, assumed_role, start_token,
      created_at)
   select b.workflow_id, b.name, b.class_name, b.config_name, p_application, b.inputs, b.parent_id, b.authenticated_user,
-    b.assumed_role, b.start_token, server_time
+    b.assumed_role, b.start_token, v_created
   from (
     select u.workflow_id, u.name, u.class_name, u.config_name, u.inputs, u.parent_id, u.authenticated_user, u.assumed_role,
       u.start_token
@@ -81,26 +75,25 @@ begin
     ) with ordinality as u (workflow_id, name, class_name, config_name, inputs, parent_id, authenticated_user, assumed_role,
       start_token, position)
     where u.position <> all (v_orphans)
-    order by u.workflow_id collate "C"
+    order by u.workflow_id collate "C", u.position
   ) as b
   on conflict on constraint workflows_pkey do nothing;
 
   get diagnostics v_started = row_count;
   if v_started < cardinality(p_workflow_ids) then
-    -- What this transaction wrote is known by its id.
+    -- What this transaction wrote is known by its id, and of two rows with one id by the token.
     left_over := array(
       select b.position::integer
-      from unnest(p_workflow_ids) with ordinality as b (workflow_id, position)
-      where not exists (
-        select
-        from pyengine.workflows as h
-        where h.workflow_id = b.workflow_id
-          and h.workflow_id = any (p_workflow_ids)
-          and h.xmin = pg_current_xact_id()::xid
-      )
+      from unnest(p_workflow_ids, p_start_tokens) with ordinality as b (workflow_id, start_token, position)
+      where pg_current_xact_id()::xid is distinct from (
+        select h.xmin from pyengine.workflows as h where h.workflow_id = b.workflow_id and h.start_token = b.start_token)
       order by b.position
     );
   end if;
+
+  -- After the headers, which may have had to wait: a workflow of this id that was deleted meanwhile had smaller tokens.
+  server_time := pyengine._now();
+  fencing_token := pyengine._fencing_token(server_time, null);
 
   insert into pyengine.in_flight as i
     (workflow_id, status, application, app_version, timeout, deadline, attempts, max_recovery_attempts, executor_id, fence,
