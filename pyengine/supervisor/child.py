@@ -37,12 +37,19 @@ from .spec import WorkerSpec
 
 
 def run_executor(
-    board: Board, number: int, lifeline: Reader, bell: Bell, spec: WorkerSpec, door: Door | None, is_first: bool
+    board: Board,
+    number: int,
+    lifeline: Reader,
+    bell: Bell,
+    spec: WorkerSpec,
+    door: Door | None,
+    ear: Reader,
+    is_first: bool,
 ) -> None:
     """The whole life of an executor process. Does not return."""
     if door is not None:
         door.close()  # an orphan must not keep the port from the next worker
-    child = _Child(board, board.slots[number], lifeline, bell, spec)
+    child = _Child(board, board.slots[number], lifeline, bell, ear, spec)
     # What the parent registered is the parent's.
     atexit._clear()
     try:
@@ -121,11 +128,12 @@ class BoardSupervision:
 
 
 class _Child:
-    def __init__(self, board: Board, slot: Slot, lifeline: Reader, bell: Bell, spec: WorkerSpec) -> None:
+    def __init__(self, board: Board, slot: Slot, lifeline: Reader, bell: Bell, ear: Reader, spec: WorkerSpec) -> None:
         self._head = board.head
         self._slot = slot
         self._lifeline = lifeline
         self._bell = bell
+        self._ear = ear
         self._spec = spec
         self._is_orphan = False
         self._supervision = BoardSupervision(board, slot, bell, spec)
@@ -149,7 +157,9 @@ class _Child:
         if self._head.is_draining:
             os.kill(os.getpid(), signal.SIGTERM)  # the parent's may have come before it was listened for
         while True:
-            heard = wait([signals, self._lifeline], None)
+            heard = wait([signals, self._lifeline, self._ear], None)
+            if self._ear in heard:
+                self._look_for_work()
             if self._lifeline in heard and self._has_lost_parent():
                 logger.warning("The supervisor is gone: handing back and ending")
                 break
@@ -179,6 +189,15 @@ class _Child:
             traceback.print_exc()
             return exit_codes.UNUSABLE, None
         return exit_codes.OK, signals
+
+    def _look_for_work(self) -> None:
+        """What a dead neighbour left can be claimed."""
+        from ..api._state import STATE
+
+        self._ear.drain()
+        executor = None if STATE.instance is None else STATE.instance.executor
+        if executor is not None:
+            executor.dispatcher.wake(*executor.served_queues())
 
     def _import(self, *, is_first: bool) -> None:
         try:

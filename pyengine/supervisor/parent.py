@@ -77,6 +77,8 @@ class Parent:
         self._signals = Signals(HANDLED)
         for close in (self._lifeline_held.close, self._heard.close, self._warden_bell.close, self._signals.abandon):
             self._nursery.keep_from_children(close)
+        for seat in self._seats:
+            self._nursery.keep_from_children(seat.close_bell)
         self._was_ready = False
         self._status = exit_codes.OK
         self._reason = 0
@@ -231,9 +233,13 @@ class Parent:
         return order_at or _NEVER
 
     def _free_slots(self) -> None:
-        for slot in self._board.slots:
-            if slot.state == State.DEAD and slot.buried == slot.generation:
-                slot.state = State.FREE
+        """Of those that are buried. What they left can be claimed now: whoever lives is told, and need not find out."""
+        buried = [slot for slot in self._board.slots if slot.state == State.DEAD and slot.buried == slot.generation]
+        for slot in buried:
+            slot.state = State.FREE
+        for seat in self._seats if buried else ():
+            if seat.bell is not None:
+                seat.bell.ring()
 
     def _look_after_drain(self, now: int) -> int:
         workers = [seat for seat in (*self._executors, self._isolated) if not seat.is_empty]
@@ -333,7 +339,11 @@ class Parent:
         if seat.kind == Kind.WARDEN:
             return self._nursery.start(name, run_warden, *common, self._warden_hears)
         is_first = not self._was_ready and seat.incarnations == 1
-        return self._nursery.start(name, run_executor, *common, is_first)
+        ear, seat.bell = pipe()
+        try:
+            return self._nursery.start(name, run_executor, *common, ear, is_first)
+        finally:
+            ear.close()
 
     def _reap(self) -> None:
         """Everybody who has ended, strangers too: the first process of a container is the parent of all orphans."""
@@ -374,6 +384,7 @@ class Parent:
         self._warden_bell.ring()
         child.buried(code)
         seat.child = seat.slot = None
+        seat.close_bell()
         self._plan_restart(seat, slot, code, now)
 
     def _plan_restart(self, seat: Seat, slot: Slot, code: int, now: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from .backoff import RestartBackoff
 from .board import Kind, Slot
+from .pipes import Bell
 from .processes import Child
 
 # Nobody else does what these do.
@@ -19,12 +20,19 @@ class Seat:
     backoff: RestartBackoff = field(default_factory=RestartBackoff)
     child: Child | None = None
     slot: Slot | None = None
+    bell: Bell | None = None
+    """Rung when work became claimable: the child looks at its queues."""
     incarnations: int = 0
     restart_at: int = 0
     """Monotonic nanoseconds, as all times on the board."""
     stopped_since: int = 0
     is_retired: bool = False
     is_told_to_end: bool = False
+
+    def close_bell(self) -> None:
+        if self.bell is not None:
+            self.bell.close()
+            self.bell = None
 
     @property
     def is_empty(self) -> bool:
