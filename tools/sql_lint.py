@@ -13,6 +13,8 @@ from pathlib import Path
 HEADER_PARTS = ("Fence:", "Repeat:", "Locks:", "Raises:")
 # Inlined helpers cannot pin a search_path: the clause stops inlining. They name everything in full.
 INLINED = frozenset({"_now", "_advisory_key"})
+# Called by itself, after the commit of what it tells of.
+NOTIFIES = "notify_queues"
 MAX_LINES = 400
 
 _CREATE = re.compile(
@@ -74,7 +76,7 @@ def lint_function(name: str, text: str) -> Iterator[str]:
         yield "no `comment on function` for it (or for another one)"
     code = _LINE_COMMENT.sub("", text)
     for pattern, problem in _BANNED:
-        if pattern.search(code.lower()):
+        if pattern.search(code.lower()) and not (name == NOTIFIES and "never notify" in problem):
             yield problem
     if text.count("\n") > MAX_LINES:
         yield f"longer than {MAX_LINES} lines: split it"

@@ -61,7 +61,14 @@ def _launch(opened: OpenedDatabase, config: Config) -> Executor:
     )
     if supervision.current is not None:
         supervision.current.connected(
-            supervision.Place(opened.url, config.schema, config.is_pooled, config.lease_ttl_seconds, config.strict_json)
+            supervision.Place(
+                opened.url,
+                config.schema,
+                config.name,
+                config.is_pooled,
+                config.lease_ttl_seconds,
+                config.strict_json,
+            )
         )
     executor = Executor(
         database=database,
@@ -76,6 +83,7 @@ def _launch(opened: OpenedDatabase, config: Config) -> Executor:
         supervision=supervision.current,
         only_queues=supervision.assignment.queues,
         has_fleet=wants_fleet(config),
+        notifies=config.notifies,
     )
     try:
         executor.launch()

@@ -214,7 +214,7 @@ async def resume(io: Io, place: Place, workflow_ids: list[str], queue_name: str 
             if verdict == "unknown":
                 raise DBOSNonExistentWorkflowError(workflow_id)
         if isinstance(place, Executor):
-            place.dispatcher.wake(queue_name or INTERNAL_QUEUE)
+            place.dispatcher.announce(queue_name or INTERNAL_QUEUE)
 
     await recorded_call(io, "DBOS.resumeWorkflow", change)
 

@@ -62,7 +62,6 @@ _CONDUCTOR = "there is no Conductor here; recovery across hosts is built into th
 _ENTERPRISE = "nothing here needs a license"
 _UPGRADE = "this release does not move workflows to newer versions"
 _NO_POOL = "the engine does not open this pool"
-_POLLS = "this release polls, with back-off, and holds no LISTEN connection"
 _TICK = "the engine polls on its own tick, with back-off"
 _TYPESCRIPT = "it configures TypeScript applications"
 _SERVER = "of the database server"
@@ -99,7 +98,7 @@ KEYS: tuple[Key, ...] = (
         DICT,
         "its pool_size and the connection options in its connect_args are used; the rest is SQLAlchemy's",
     ),
-    _inert("use_listen_notify", checks.flag, "2.8+", DICT, _POLLS),
+    _used("use_listen_notify", checks.flag, "2.8+", DICT, "false: processes do not tell each other of work, all poll"),
     _used("run_migrations", checks.flag, "2.30+", DICT, "false: only check the schema at launch"),
     _inert("app_db_pool_size", checks.integer(0), "0.24-0.27", DICT, _NO_POOL),
     _inert("sys_db_polling_concurrency", checks.integer(1), "2.27+", DICT, _TICK),

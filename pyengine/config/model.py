@@ -34,6 +34,8 @@ class Config:
     pool_size: int = DEFAULT_POOL_SIZE
     is_pooled: bool | None = None
     """Whether a transaction pooler is in between; None: that is found out."""
+    notifies: bool = True
+    """Processes tell each other of work."""
     run_migrations: bool = True
     application_version: str | None = None
     application_id: str = ""

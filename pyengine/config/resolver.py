@@ -88,6 +88,7 @@ class _Resolver:
             schema=self._get("dbos_system_schema", DEFAULT_SCHEMA),
             pool_size=self._pool_size(),
             is_pooled=self._get("transaction_pooler", database.is_pooled),
+            notifies=self._get("use_listen_notify", True),
             run_migrations=self._get("run_migrations", True),
             application_version=self._application_version(),
             application_id=self._get("application_id", ""),

@@ -116,6 +116,8 @@ put_queue: Function[None] = Function(
     "partition_concurrency integer, partition_worker_concurrency integer, "
     "partition_rate_limit integer, partition_rate_period interval",
 )
+listen_to_queues: Function[None] = Function("listen_to_queues", "application text")
+notify_queues: Function[None] = Function("notify_queues", "application text, queues text[]")
 put_schedule = Function(
     "put_schedule",
     "application text, schedule_name text, workflow_name text, cron text, first_at timestamptz",

@@ -19,6 +19,7 @@ from ..db.retry import Backoff
 from ..db.rows import Claim
 from ..errors import ExecutorFenced, ExecutorStopping
 from ..logs import logger
+from .notifications import ANY_QUEUE, Voice
 from .tokens import token
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Dispatcher:
         self._polls: dict[str, _Poll] = {}
         self._starved: dict[str, None] = {}
         self._is_stopped = False
+        self._voice = Voice(executor.database, executor.application) if executor.notifies else None
         self._thread = threading.Thread(target=self._loop, name="pyengine-dispatcher", daemon=True)
 
     def start(self) -> None:
@@ -66,6 +68,20 @@ class Dispatcher:
     def wake(self, *queues: str) -> None:
         """There is new work on these queues, or a free slot: look now."""
         self._look(queues, is_new=True)
+
+    def announce(self, queue: str) -> None:
+        """This process committed work on a queue, or freed a slot of it: look now, and tell others to."""
+        self.hear(queue)
+        if self._voice is not None:
+            self._voice.tell(queue)
+
+    def hear(self, queue: str) -> None:
+        """There may be work on a queue, or on any."""
+        served = self._executor.served_queues()
+        if queue == ANY_QUEUE:
+            self.wake(*served)
+        elif queue in served:
+            self.wake(queue)
 
     def hint(self, *queues: str) -> None:
         """The tick saw work on these queues. It may be the same that limits held back a second ago: the back-off
@@ -83,6 +99,8 @@ class Dispatcher:
         with self._changed:
             self._is_stopped = True
             self._changed.notify()
+        if self._voice is not None:
+            self._voice.stop()
 
     def _look(self, queues: Iterable[str], *, is_new: bool) -> None:
         now = time.monotonic()

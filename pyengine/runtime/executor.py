@@ -36,6 +36,7 @@ from .io import BLOCKING, SUSPENDING, Io, run_blocking
 from .limits import Limits
 from .load import MAX_BUSY, Load, Runs
 from .loops import WorkflowLoop
+from .notifications import ANY_QUEUE
 from .queues import put_queue
 from .registry import INTERNAL_QUEUE, QueueSpec, Registry, ScheduleSpec, WorkflowSpec
 from .results import Results
@@ -85,9 +86,11 @@ class Executor:
         supervision: Supervision | None = None,
         only_queues: Collection[str] | None = None,
         has_fleet: bool = False,
+        notifies: bool = True,
     ) -> None:
         """`leave` ends the program: called when the schema no longer serves this engine and what ran here is done.
         `only_queues`: no others are claimed from, but the internal one. `has_fleet`: other processes claim.
+        `notifies`: processes tell each other of work; else all of it is found by polling.
         """
         self.supervision = supervision
         self._only_queues = only_queues
@@ -101,6 +104,7 @@ class Executor:
         self.label = label
         self.lease_ttl_seconds = lease_ttl_seconds
         self.accepts_unversioned = False
+        self.notifies = notifies
         self.dispatcher = Dispatcher(self)
         self.limits = Limits(supervision)
         self.load = Load(self.dispatcher.wake_starved, max_threads, max_busy=1 if self.is_isolated else MAX_BUSY)
@@ -354,7 +358,8 @@ class Executor:
             return
         try:
             session.one(calls.retire_executor, **self.owner, reason="retired")
-            take_over(session, self.identity.executor_id, verb="Handed back")
+            if take_over(session, self.identity.executor_id, verb="Handed back") and self.notifies:
+                session.one(calls.notify_queues, application=self.application, queues=[ANY_QUEUE])
             self.was_handed_back = True
         except (psycopg.Error, ExecutorFenced) as error:
             logger.warning("Could not hand back unfinished work (%s); it is taken over when the lease ends", error)
@@ -472,7 +477,7 @@ class Executor:
                 self.supervision.count(done=self._done, busy=self.runs.count)
         queue = None if run.queue is None else self.registry.queues.get(run.queue)
         if queue is not None and queue.is_limited:
-            self.dispatcher.wake(queue.name)
+            self.dispatcher.announce(queue.name)
 
 
 def _stopping() -> BaseException:

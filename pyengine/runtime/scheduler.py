@@ -131,4 +131,4 @@ class Scheduler:
         executor.clock.set(verdict.server_time)
         self._slots[name] = (verdict.next_at, time.monotonic() + verdict.seconds_until)
         if verdict.verdict == "fired":
-            executor.dispatcher.wake(INTERNAL_QUEUE)
+            executor.dispatcher.announce(INTERNAL_QUEUE)

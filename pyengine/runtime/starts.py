@@ -258,7 +258,7 @@ class _Start:
                 queue.name,
             )
         if delay is None:
-            self.executor.dispatcher.wake(queue.name)
+            self.executor.dispatcher.announce(queue.name)
         return Started(workflow_id)
 
     async def _deduplicated(self, queue: QueueSpec, workflow_id: str, holder_id: str) -> Started:

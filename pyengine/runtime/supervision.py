@@ -29,6 +29,7 @@ class Place:
 
     url: str
     schema: str
+    application: str
     is_pooled: bool | None
     lease_ttl_seconds: float
     is_strict: bool

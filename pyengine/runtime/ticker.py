@@ -22,7 +22,7 @@ from ..db.sqlstate import is_connection_loss, is_race
 from ..errors import DBOSProtocolNotServedError, DBOSWorkflowCancelledError, ExecutorFenced, ExecutorStopping
 from ..logs import logger
 from .housekeeping import keep_house, vouch_for_the_dead
-from .registry import INTERNAL_QUEUE
+from .notifications import ANY_QUEUE, Ear
 
 if TYPE_CHECKING:
     from .executor import Executor, Identity
@@ -46,7 +46,7 @@ class Ticker:
         self._looks_from = 0.0
         self._session: Session | None = None
         self._holder: Identity | None = None
-        self._woken = threading.Event()
+        self._ear = Ear(executor.dispatcher.hear)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="pyengine-ticker", daemon=True)
 
@@ -54,11 +54,11 @@ class Ticker:
         self._thread.start()
 
     def wake(self) -> None:
-        self._woken.set()
+        self._ear.wake()
 
     def stop(self) -> None:
         self._stopped.set()
-        self._woken.set()
+        self._ear.wake()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(timeout=1.0)
         if not self._thread.is_alive():
@@ -82,8 +82,16 @@ class Ticker:
                 delay = self._failed(error, backoff)
             except Exception:
                 logger.exception("A tick failed; the next one follows")
-            self._woken.wait(delay)
-            self._woken.clear()
+            self._wait(delay)
+
+    def _wait(self, seconds: float) -> None:
+        """Until the next tick; what other processes announce meanwhile goes to the dispatcher."""
+        connection = None if self._session is None or self._session.connection.closed else self._session.connection
+        try:
+            self._ear.wait(connection, seconds)
+        except psycopg.Error:
+            self._close()  # replaced by the next tick, which follows at once
+            self._looks_from = _NEVER
 
     def _failed(self, error: psycopg.Error, backoff: Backoff) -> float:
         if not is_connection_loss(error):
@@ -125,7 +133,7 @@ class Ticker:
             if self._looks_from == _NEVER:
                 self._looks_from = now + self._beat_seconds
             if keep_house(session, executor, looks_for_the_dead=now >= self._looks_from) or has_work:
-                executor.dispatcher.wake(INTERNAL_QUEUE, *executor.served_queues())
+                executor.dispatcher.announce(ANY_QUEUE)
         except ExecutorFenced:
             executor.on_fenced(identity)
             raise
@@ -169,6 +177,9 @@ class Ticker:
                 self._executor.check_same_server(connection.server_identity)
                 if not connection.is_pooled:
                     session.one(calls.hold_liveness, **identity.owner)
+                    if self._executor.notifies:
+                        self._ear.open(connection)
+                        session.one(calls.listen_to_queues, application=self._executor.application)
             except BaseException:
                 session.close()
                 raise

@@ -82,6 +82,7 @@ class BoardSupervision:
             {
                 "url": place.url,
                 "schema": place.schema,
+                "application": place.application,
                 "is_pooled": place.is_pooled,
                 "lease_ttl_seconds": place.lease_ttl_seconds,
                 "is_strict": place.is_strict,
