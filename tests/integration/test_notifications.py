@@ -31,9 +31,10 @@ def test_what_is_enqueued_is_announced(launch: Callable[..., type[DBOS]], sessio
 
     launch()
     ear = listener(session_factory)
-    queue.enqueue(order)
+    handle = queue.enqueue(order)
 
     assert next(ear.notifies(timeout=10)).payload == "orders"
+    assert handle.get_result() == "done"
 
 
 def test_what_others_announce_is_looked_for(launch: Callable[..., type[DBOS]], session_factory: Sessions) -> None:
