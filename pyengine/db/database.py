@@ -37,6 +37,10 @@ class NotConnected(Exception):
         self.reason = reason
 
 
+class Contended(Exception):
+    """Somebody's open transaction was in the way, or another race was lost: the call may be repeated."""
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Where an executor registered: its calls are right on that server only, and on no line of history but that one."""
@@ -105,8 +109,17 @@ class Database:
         return function.build(with_row)
 
     def attempt(self, function: Function[R], **arguments: Any) -> R:
-        """As `one`, but a race that the call lost inside Postgres is the caller's to deal with."""
-        with_row = self._call(function, arguments, lambda cursor: cursor.fetchone(), until_won=False)
+        """As `one`, but a lock is waited for 50 ms at most. Raises Contended for a race that was lost."""
+        return self._bounded(function, arguments, until_won=False)
+
+    def patiently(self, function: Function[R], **arguments: Any) -> R:
+        """As `one`, but while somebody else's transaction is in the way, no connection is held most of the time."""
+        return self._bounded(function, arguments, until_won=True)
+
+    def _bounded(self, function: Function[R], arguments: dict[str, Any], *, until_won: bool) -> R:
+        with_row = self._call(
+            function, arguments, lambda cursor: cursor.fetchone(), is_bounded=True, until_won=until_won
+        )
         assert with_row is not None, f"{function.name}() returned no row"
         return function.build(with_row)
 
@@ -120,11 +133,16 @@ class Database:
         arguments: dict[str, Any],
         read: Callable[[psycopg.Cursor[Any]], R],
         *,
+        is_bounded: bool = False,
         until_won: bool = True,
     ) -> R:
         nonce = arguments.get("nonce") if function.is_executors_own else None
         values = function.bind(arguments)
-        return self._repeat(lambda connection: read(run(connection, function, self.schema, values)), nonce, until_won)
+        return self._repeat(
+            lambda connection: read(run(connection, function, self.schema, values, is_bounded=is_bounded)),
+            nonce,
+            until_won,
+        )
 
     def _repeat(self, work: Callable[[Connection], R], nonce: int | None = None, until_won: bool = True) -> R:
         backoff = Backoff()
@@ -149,8 +167,10 @@ class Database:
                     if breaks < _BREAKS_OF_AN_OUTAGE:
                         continue
                     self.outage.lost(error)
-                elif not (until_won and is_race(error)):
+                elif not is_race(error):
                     raise translate(error) from error
+                elif not until_won:
+                    raise Contended(str(error)) from error
             else:
                 self.outage.found()
                 return answer
@@ -192,10 +212,13 @@ class Database:
             if is_open:
                 self._closed.wait(backoff.next())
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def check_process(self) -> None:
         if os.getpid() != self._pid:
             raise RuntimeError("the engine was launched in another process: call DBOS.launch() after the fork")
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        self.check_process()
         try:
             connection = self._pool.take()
         except psycopg.OperationalError as error:

@@ -8,7 +8,7 @@ import psycopg
 
 from . import calls
 from .connection import Connection
-from .function import Function, statement
+from .function import Function, bounded_statement, statement
 from .rows import Greeting
 
 # A server that accepts connections and then says nothing must not hold its caller for ever.
@@ -43,5 +43,8 @@ def connect(url: str, schema: str, *, is_pooled: bool | None = None, **settings:
     return connection
 
 
-def run(connection: Connection, function: Function[Any], schema: str, values: list[Any]) -> psycopg.Cursor[Any]:
-    return connection.execute(statement(function, schema), values, binary=True)
+def run(
+    connection: Connection, function: Function[Any], schema: str, values: list[Any], *, is_bounded: bool = False
+) -> psycopg.Cursor[Any]:
+    query = (bounded_statement if is_bounded else statement)(function, schema)
+    return connection.execute(query, values, binary=True)

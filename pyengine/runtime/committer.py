@@ -6,7 +6,8 @@ when its own request is done. Coroutines never lead: a thread of the committer d
 the transaction of its batch has committed.
 
 A batch that Postgres refuses, and rows it left over, are sent singly over other connections: one row that waits for
-somebody's open transaction, or that cannot be stored, delays nobody else.
+somebody's open transaction, or that cannot be stored, delays nobody else. Nothing that is led waits for a lock longer
+than 50 ms.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import asyncio
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 from ..db.batches import Arguments, Batch
-from ..db.database import Database
+from ..db.database import Contended, Database
 from ..errors import ExecutorFenced, ExecutorStopping
 from ..logs import logger
-from .threads import DaemonThreads
+from .singly import Singly
 
 R = TypeVar("R")
 
@@ -33,7 +34,7 @@ MAX_BYTES = 1_000_000
 class Request(Generic[R]):
     """One row to be written, and who waits for the verdict."""
 
-    __slots__ = ("arguments", "batch", "error", "key", "notify", "result", "size")
+    __slots__ = ("arguments", "batch", "error", "key", "notify", "result", "size", "was_tried")
 
     def __init__(self, batch: Batch[R], arguments: Arguments) -> None:
         self.batch = batch
@@ -48,6 +49,7 @@ class Request(Generic[R]):
         self.result: R | None = None
         self.error: BaseException | None = None
         self.notify: Callable[[], None] = _nobody
+        self.was_tried = False
 
     def answer(self) -> R:
         if self.error is not None:
@@ -63,13 +65,17 @@ class Committer:
         self._is_led = False
         self._thread: threading.Thread | None = None
         self._called: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._singles = DaemonThreads("pyengine-commit-single", limit=4)
+        self._singly = Singly[Request[Any]](self._answer_one)
         self._is_stopped = False
 
     # -- the two ways in ---------------------------------------------------------------------------
 
     def commit(self, batch: Batch[R], arguments: Arguments) -> R:
         """Write a row, with whatever is to be written meanwhile, and return its verdict. Blocks the thread."""
+        if threading.current_thread() is threading.main_thread():
+            # Ctrl-C may break it off anywhere: it commits for nobody, and nobody for it.
+            return self._database.patiently(batch.one, **arguments)
+        self._database.check_process()
         request = Request(batch, arguments)
         waiter = _ThreadWaiter()
         request.notify = waiter
@@ -79,62 +85,72 @@ class Committer:
         if not leads:
             try:
                 leads = waiter.wait()
-            except BaseException:  # Ctrl-C in the main thread: the row is written all the same, and the lead not lost
+            except BaseException:  # thrown into this thread: the row is written all the same, and the lead not lost
                 with self._lock:
                     request.notify = _nobody
                     was_told_to_lead = waiter.leads
                 if was_told_to_lead:
                     self._call_thread()
                 raise
-        if leads:
-            self._lead(until=request)
+        if leads and not self._lead(until=request):
+            waiter.wait()
         return request.answer()
 
     async def commit_async(self, batch: Batch[R], arguments: Arguments) -> R:
         """As `commit`, for a coroutine."""
+        self._database.check_process()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         request = Request(batch, arguments)
         request.notify = _LoopWaiter(loop, future)
         with self._lock:
             self._add(request)
-            needs_lead, self._is_led = not self._is_led, True
-        if needs_lead:
-            self._call_thread()
+            if not self._is_led:
+                # Called before it is led: Ctrl-C between the two must not leave a lead that nobody has.
+                self._call_thread()
+                self._is_led = True
         await future
         return request.answer()
 
     def stop(self) -> None:
         """Keep no thread any more. What still waits is answered by the database, which is closed next."""
-        self._is_stopped = True
-        self._singles.close()
+        with self._lock:
+            self._is_stopped = True
+        self._singly.stop()
         self._called.put(None)
 
     # -- leading -----------------------------------------------------------------------------------
 
     def _add(self, request: Request[Any]) -> None:
+        if self._is_stopped:
+            raise ExecutorStopping("the engine is shutting down")
         waiting = self._waiting.get(request.key)
         if waiting is None:
             self._waiting[request.key] = deque((request,))
         else:
             waiting.append(request)
 
-    def _lead(self, until: Request[Any] | None) -> None:
-        """Commit batch after batch until this request is done (None: until nothing waits), then pass the lead on."""
+    def _lead(self, until: Request[Any] | None) -> bool:
+        """Commit batch after batch until this request is dealt with (None: until nothing waits), then pass the lead on.
+        Returns whether it is answered: if it has to go singly, it is told like any other.
+        """
         while True:
             with self._lock:
                 requests = self._take()
                 if not requests:
                     self._is_led = False
-                    return
+                    return until is None
             try:
-                is_done = self._commit(requests, until)
-            except BaseException:
+                answered, singly = self._commit(requests)
+            except BaseException:  # thrown into this thread
+                self._singly_all([request for request in requests if request is not until])
                 self._pass_on()
                 raise
-            if is_done:
+            is_answered = self._tell(answered, until)
+            self._singly_all(singly)
+            if is_answered or until in singly:
                 self._pass_on()
-                return
+                return is_answered
 
     def _pass_on(self) -> None:
         with self._lock:
@@ -169,67 +185,68 @@ class Committer:
             self._waiting[key] = waiting  # behind the other kinds
         return taken
 
-    def _commit(self, requests: list[Request[Any]], own: Request[Any] | None) -> bool:
-        """Write a batch and tell those who wait for it. Returns whether `own` is answered."""
-        singly: Iterable[Request[Any]] = ()
-        if len(requests) == 1:
-            self._commit_one(requests[0])
-            answered = requests
-        else:
-            singly, answered = self._commit_many(requests, own)
-        is_done = False
-        for request in singly:
-            if request is own:
-                # The leader answers for itself: nobody else could wake it.
-                self._commit_one(request)
-                is_done = True
-            else:
-                self._send_singly(request)
-        return self._tell(answered, own) or is_done
+    def _commit(self, requests: list[Request[Any]]) -> tuple[list[Request[Any]], list[Request[Any]]]:
+        """Write a batch. Returns those that are answered, and those that have to go singly."""
+        if len(requests) > 1:
+            return self._commit_many(requests)
+        (request,) = requests
+        if request.size > MAX_BYTES:
+            return [], requests
+        if self._commit_one(request):
+            return requests, []
+        request.was_tried = True
+        return [], requests
 
-    def _commit_many(
-        self, requests: list[Request[Any]], own: Request[Any] | None
-    ) -> tuple[list[Request[Any]], list[Request[Any]]]:
-        """Returns those that have to be sent singly, and those that are answered."""
+    def _commit_many(self, requests: list[Request[Any]]) -> tuple[list[Request[Any]], list[Request[Any]]]:
         batch: Batch[Any] = requests[0].batch
-        rows = [request.arguments for request in requests]
         try:
-            reply = self._database.attempt(batch.many, **batch.gather(rows))
+            reply = self._database.attempt(batch.many, **batch.gather([request.arguments for request in requests]))
         except (ExecutorFenced, ExecutorStopping) as error:
             for request in requests:
                 request.error = error
-            return [], requests
+            return requests, []
         except Exception as error:
             logger.debug("A batch of %d (%s) is split: %s", len(requests), batch.many.name, error)
-            return requests, []
-        except BaseException:  # Ctrl-C where the main thread leads: the others' rows are written by others
-            for request in requests:
-                if request is not own:
-                    self._send_singly(request)
-            raise
-        left_over = batch.left_over(reply)
-        for request in requests:
-            request.result = batch.done(request.arguments, reply)
-        if not left_over:
             return [], requests
-        positions = set(left_over)
-        return (
-            [request for number, request in enumerate(requests, 1) if number in positions],
-            [request for number, request in enumerate(requests, 1) if number not in positions],
-        )
+        positions = set(batch.left_over(reply))
+        answered: list[Request[Any]] = []
+        singly: list[Request[Any]] = []
+        for number, request in enumerate(requests, 1):
+            if number in positions:
+                singly.append(request)
+            else:
+                request.result = batch.done(request.arguments, reply)
+                answered.append(request)
+        return answered, singly
 
-    def _commit_one(self, request: Request[Any]) -> None:
+    def _commit_one(self, request: Request[Any]) -> bool:
+        """False: somebody's open transaction is in the way."""
         try:
-            request.result = self._database.one(request.batch.one, **request.arguments)
-        except BaseException as error:
+            request.result = self._database.attempt(request.batch.one, **request.arguments)
+        except Contended:
+            return False
+        except (Exception, ExecutorFenced, ExecutorStopping) as error:
             request.error = error
+        return True
 
-    def _send_singly(self, request: Request[Any]) -> None:
-        self._singles.submit(lambda: self._answer_one(request))
+    # -- one by one --------------------------------------------------------------------------------
 
-    def _answer_one(self, request: Request[Any]) -> None:
-        self._commit_one(request)
-        self._tell([request], None)
+    def _singly_all(self, requests: list[Request[Any]]) -> None:
+        for request in requests:
+            try:
+                self._singly.add(request, was_tried=request.was_tried)
+            except RuntimeError as error:  # no thread to be had: the interpreter is ending
+                request.error = error
+                request.notify()
+
+    def _answer_one(self, request: Request[Any]) -> bool:
+        try:
+            if not self._commit_one(request):
+                return False
+        except BaseException as error:  # thrown into this thread: whoever waits must not wait for ever
+            request.error = error
+        request.notify()
+        return True
 
     def _tell(self, requests: list[Request[Any]], own: Request[Any] | None) -> bool:
         loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
@@ -257,9 +274,9 @@ class Committer:
     def _serve(self) -> None:
         while True:
             self._called.get()
+            self._lead(until=None)
             if self._is_stopped and not self._waiting:
                 return
-            self._lead(until=None)
 
 
 def _nobody() -> None:
