@@ -3,6 +3,7 @@
 #   make demo     the first program, then a workflow killed with kill -9 that resumes where it was
 #   make test     all tests on a real Postgres: PYENGINE_TEST_DATABASE_URL, else Docker, else a private one
 #                 (make test ARGS="tests/sql -k claim" for some of them)
+#   make soak     chaos for hours: hosts, links and servers fail by a seed (SOAK_SECONDS=3600, CHAOS_SEED to repeat one)
 #   make check    style, types, SQL and layout
 #   make clean    removes what make made here
 
@@ -11,14 +12,18 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 ARGS ?=
+SOAK_SECONDS ?= 3600
 
-.PHONY: demo test check venv clean
+.PHONY: demo test soak check venv clean
 
 demo: $(READY)
 	@$(BIN)/python examples/demo/run.py
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+soak: $(READY)
+	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -x tests/chaos/test_chaos.py $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -29,6 +29,8 @@ def keep_house(session: Session, executor: Executor, *, looks_for_the_dead: bool
             moved = session.one(calls.release_delayed, limit=_SWEEP) > 0 or moved
         elif duty.duty == "expire_deadlines" and session.one(calls.expire_deadlines, limit=_SWEEP):
             executor.ticker.wake()  # some may run here: the next tick tells them
+        elif duty.duty == "look_again":
+            executor.ticker.look_again()
         elif duty.duty == "prune_executors":
             session.one(calls.prune_executors, limit=_SWEEP)
     return moved

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .executor import Executor, Identity
 
 TICK_SECONDS = 1.0
+# Two looks at a lock lie half a second apart.
+_LOOK_AGAIN_SECONDS = 0.52
 _NEVER = float("inf")
 _REASONS = {
     "cancelled": "The workflow was cancelled",
@@ -44,6 +46,7 @@ class Ticker:
         self._last_beat = 0.0
         # Before this instant nobody is looked for: who lost its own connection is not the one to say who is dead.
         self._looks_from = 0.0
+        self._looks_again = False
         self._session: Session | None = None
         self._holder: Identity | None = None
         self._ear = Ear(executor.dispatcher.hear)
@@ -55,6 +58,10 @@ class Ticker:
 
     def wake(self) -> None:
         self._ear.wake()
+
+    def look_again(self) -> None:
+        """Somebody seems to be dead, and it takes two looks to say so: the next tick comes early."""
+        self._looks_again = True
 
     def stop(self) -> None:
         self._stopped.set()
@@ -68,8 +75,11 @@ class Ticker:
         backoff = Backoff(first=0.05, ceiling=1.0)
         while not self._stopped.is_set():
             delay = self._tick_seconds
+            self._looks_again = False
             try:
                 self.tick()
+                if self._looks_again:
+                    delay = min(delay, _LOOK_AGAIN_SECONDS)
                 backoff.reset()
                 self._executor.database.outage.found()
             except (ExecutorStopping, DBOSProtocolNotServedError):

@@ -76,7 +76,7 @@ class Host:
         self._ttl = ttl
         self.executors_per_slot = workers or 1
         self._command = command(program, workers)
-        self._environment = dict(environment or {})
+        self.environment = dict(environment or {})
         self._clock = processes.folder / f"clock-{name}"
         self._skew = 0.0
         shutil.copy(program, processes.folder / program.name)
@@ -107,7 +107,7 @@ class Host:
             "CHAOS_TTL": str(self._ttl),
             "CHAOS_VERSION": slot.version,
             **self._clock_environment(),
-            **self._environment,
+            **self.environment,
         }
         program = self._processes.run(*self.link.command(*self._command), env=environment)
         self.programs.append(program)

@@ -58,12 +58,14 @@ class Run:
 
     # -- the run -----------------------------------------------------------------------------------
 
-    def run(self, faults: Sequence[Fault], seconds: float) -> None:
-        self.keep()
-        wanted = sum(len(host.slots) * host.executors_per_slot for host in self.hosts)
-        self._wait(lambda: self._registered() >= wanted, 60, f"{wanted} executors are up")
+    def start(self) -> None:
+        """Hosts first, then the load."""
+        self.wait_until_registered()
         self._began = time.monotonic()
         self.load.start()
+
+    def run(self, faults: Sequence[Fault], seconds: float) -> None:
+        self.start()
         left = list(faults)
         while left or time.monotonic() < self._began + seconds:
             now = time.monotonic() - self._began
@@ -71,6 +73,14 @@ class Run:
                 self._apply(left.pop(0))
             self.step()
             time.sleep(_STEP_SECONDS)
+
+    def go_on(self, condition: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
+        """Under load, until the condition is met."""
+        self._wait(condition, timeout_seconds, what)
+
+    def wait_until_registered(self) -> None:
+        wanted = sum(slot.is_wanted * host.executors_per_slot for host in self.hosts for slot in host.slots)
+        self._wait(lambda: self._registered() >= wanted, 60, f"{wanted} executors are up")
 
     def step(self) -> None:
         """End the faults that are over, and start what should run."""
