@@ -80,11 +80,11 @@ class Ear:
         connection.add_notify_handler(lambda notify: self._on_queue(notify.payload))
 
     def wake(self) -> None:
-        """End the wait that is under way, or the next one. Safe in a signal handler, and after `close`."""
+        """End the wait that is under way, or the next one. Safe in a signal handler."""
         try:
             os.write(self._writer, b"!")
         except OSError:
-            return  # full: it is awake; closed: nobody waits
+            return  # full: it is awake
 
     def wait(self, connection: Connection | None, seconds: float) -> None:
         """Until woken, at most so long. Notifications that arrive meanwhile are heard and do not end it. Raises
@@ -99,7 +99,8 @@ class Ear:
             if ready and connection is not None:
                 self._hear(connection)
 
-    def close(self) -> None:
+    def __del__(self) -> None:
+        # Not sooner: whoever still wakes it would write into what has got the number since.
         for end in (self._reader, self._writer):
             os.close(end)
 

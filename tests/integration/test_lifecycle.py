@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -405,6 +407,7 @@ def test_a_forked_child_has_no_engine_and_may_launch_its_own(
         PROGRAM
         + """
 import asyncio
+import gc
 
 @DBOS.step()
 def step(text):
@@ -467,3 +470,21 @@ print(forking())
     assert after == "OF THE PARENT"
     assert "Traceback" not in program.report()
     assert executors() == [(1, "retired", True), (2, "retired", True)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts what the kernel lists")
+def test_launching_again_and_again_leaves_nothing_open(launch: Launch) -> None:
+    def count() -> int:
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    def live() -> int:
+        launch()
+        DBOS.destroy()
+        return count()
+
+    live()
+    before = live()
+    for _ in range(3):
+        after = live()
+    assert after <= before
