@@ -130,7 +130,8 @@ create index workflows_parent_idx on pyengine.workflows (parent_id) where parent
 
 -- One narrow row per unfinished workflow. PENDING rows carry the claim's fence and its executor; nobody else's do.
 -- token_floor is null until a claim was lost: from then on it is the highest fencing token that was given out.
-create sequence pyengine.in_flight_seq cache 32;
+-- Not cached: numbers that connections keep for themselves would turn the order of arrival into that of connections.
+create sequence pyengine.in_flight_seq;
 
 create table pyengine.in_flight (
   workflow_id text collate "C" not null,
@@ -235,6 +236,21 @@ create table pyengine.outcomes (
   constraint outcomes_status_check
     check (status in ('SUCCESS', 'ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED'))
 );
+
+-- How long an application keeps what has finished (keep_for null: for ever), and how far its pruning has come: headers are walked by
+-- the index of their creation, which is there anyway, so that nothing is written for it when a workflow starts or ends. walk_at
+-- and walk_id are the last header looked at; who finished later than its neighbours is found by the next walk from the oldest.
+create table pyengine.retention (
+  application text collate "C" not null,
+  keep_for interval,
+  declared_at timestamptz not null,
+  due_at timestamptz not null,
+  begun_at timestamptz not null,
+  walk_at timestamptz not null default '-infinity',
+  walk_id text collate "C" not null default '',
+  constraint retention_pkey primary key (application),
+  constraint retention_keep_check check (keep_for > interval '0')
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
 -- What each step returned. Written once; completed_at later than the claim tells a takeover that there was progress.
 create table pyengine.checkpoints (

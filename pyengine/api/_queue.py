@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, ParamSpec, TypedDict, TypeVar
 
-from ..runtime import starts
+from ..runtime import bulk, starts
 from ..runtime.io import BLOCKING, SUSPENDING, Io, run_blocking
 from ..runtime.registry import REGISTRY, QueueSpec
 from ._decorators import workflow_spec
@@ -100,10 +100,50 @@ class Queue:
         """As enqueue, from async code."""
         return WorkflowHandleAsync(await self._enqueue(SUSPENDING, func, args, kwargs))
 
+    def enqueue_many(
+        self, func: Callable[..., R], calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]
+    ) -> list[WorkflowHandle[R]]:
+        """Put the function on the queue once for each of `calls`, a tuple of arguments or a dict of keyword arguments;
+        their handles, in that order. Many times faster than as many enqueues.
+
+        What enclosing blocks ask for (SetEnqueueOptions and the others) holds for each. Durable when this returns. They
+        are written up to 256 at a time: if it raises, or the process dies, those before may be on the queue. In a
+        workflow each of them is a child of its own, and a replay enqueues those that are missing.
+        """
+        ids = run_blocking(self._enqueue_many(BLOCKING, func, calls, "Queue.enqueue_many"))
+        return [WorkflowHandle(each) for each in ids]
+
+    async def enqueue_many_async(
+        self,
+        func: Callable[..., Coroutine[Any, Any, R]],
+        calls: Iterable[tuple[Any, ...] | Mapping[str, Any]],
+    ) -> list[WorkflowHandleAsync[R]]:
+        """As enqueue_many, from async code."""
+        ids = await self._enqueue_many(SUSPENDING, func, calls, "Queue.enqueue_many_async")
+        return [WorkflowHandleAsync(each) for each in ids]
+
+    async def _enqueue_many(self, io: Io, func: Callable[..., Any], calls: Iterable[Any], what: str) -> list[str]:
+        spec = workflow_spec(func, what)
+        made = [_arguments(each, what, place) for place, each in enumerate(calls)]
+        engine = executor(f"queue {self.name}")
+        return [started.workflow_id for started in await bulk.enqueue_many(io, engine, self._spec, spec, made)]
+
     async def _enqueue(self, io: Io, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         spec = workflow_spec(func, "Queue.enqueue")
         engine = executor(f"queue {self.name}")
         return (await starts.enqueue(io, engine, self._spec, spec, args, kwargs)).workflow_id
+
+
+def _arguments(call: Any, what: str, place: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(call, tuple):
+        return call, {}
+    if isinstance(call, Mapping):
+        return (), dict(call)
+    # Not unpacked as any iterable would be: a list of names would become calls with a letter for each argument.
+    raise TypeError(
+        f"{what}: call {place} is {call!r}, but must be a tuple of arguments, as in (value,), or a dict of keyword "
+        "arguments"
+    )
 
 
 def _check_count(queue: str, name: str, value: int | None) -> None:

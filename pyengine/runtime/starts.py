@@ -73,7 +73,7 @@ async def start(
         raise DBOSException(
             f"{', '.join(settings.enqueue_only)} can only be used with a queue: enqueue {spec.name}, do not start it"
         )
-    return await _Start(io, executor, spec, settings, None, parent).make(args, kwargs)
+    return await Start(io, executor, spec, settings, None, parent).make(args, kwargs)
 
 
 async def enqueue(
@@ -81,11 +81,11 @@ async def enqueue(
 ) -> Started:
     """Put a workflow on a queue, for any executor that serves it."""
     settings = current_settings.get()
-    _check_enqueue(queue, settings)
-    return await _Start(io, executor, spec, settings, queue, draw_parent(spec)).make(args, kwargs)
+    check_enqueue(queue, settings)
+    return await Start(io, executor, spec, settings, queue, draw_parent(spec)).make(args, kwargs)
 
 
-def _check_enqueue(queue: QueueSpec, settings: Settings) -> None:
+def check_enqueue(queue: QueueSpec, settings: Settings) -> None:
     if queue.is_partitioned and not settings.partition_key:
         raise DBOSException(
             f"queue {queue.name!r} is partitioned: name the partition with SetEnqueueOptions(queue_partition_key=...)"
@@ -100,7 +100,7 @@ def _check_enqueue(queue: QueueSpec, settings: Settings) -> None:
         )
 
 
-class _Start:
+class Start:
     def __init__(
         self,
         io: Io,
@@ -118,6 +118,10 @@ class _Start:
         self.parent = parent
 
     async def make(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Started:
+        return await self.recall() or await self.ask(*self.prepare(args, kwargs))
+
+    async def recall(self) -> Started | None:
+        """In a replay: what an earlier run started here. Raises what it raised."""
         parent = self.parent
         recorded = None if parent is None else parent.run.recorded(parent.step_id, self.spec.name)
         if recorded is not None and recorded.child_id is not None:
@@ -127,10 +131,19 @@ class _Start:
         if recorded is not None and recorded.error is not None:
             self._take_id_request()
             raise self.executor.codec.decode_error(recorded.error)
+        return None
+
+    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Arguments]:
+        """The id, and the arguments of the call to the database but for who calls."""
         workflow_id = self._workflow_id()
         inputs = self.executor.codec.encode_call(args, kwargs)
         check_size(f"the arguments of workflow {self.spec.name}", inputs)
         arguments = {**self._header(workflow_id, inputs), **self._time_limits(), **self._parentage()}
+        if self.queue is None:
+            return workflow_id, {"fence": token(), **arguments}
+        return workflow_id, {**arguments, **self._enqueue_options(self.queue)}
+
+    async def ask(self, workflow_id: str, arguments: Arguments) -> Started:
         if self.queue is None:
             return await self._start(workflow_id, arguments)
         return await self._enqueue(self.queue, workflow_id, arguments)
@@ -207,10 +220,22 @@ class _Start:
             return {"parent_id": None, "parent_fence": None, "parent_step_id": None}
         return {"parent_id": parent.run.workflow_id, "parent_fence": parent.run.fence, "parent_step_id": parent.step_id}
 
+    def _enqueue_options(self, queue: QueueSpec) -> dict[str, Any]:
+        settings = self.settings
+        delay = settings.delay_seconds
+        return {
+            "queue": queue.name,
+            "partition_key": settings.partition_key,
+            "priority": (settings.priority or 0) if queue.priority_enabled else 0,
+            "deduplication_id": settings.deduplication_id,
+            "delay": None if delay is None else timedelta(seconds=delay),
+            "schedule_name": None,
+        }
+
     # -- asking ------------------------------------------------------------------------------------
 
     async def _start(self, workflow_id: str, arguments: dict[str, Any]) -> Started:
-        identity, verdict = await self._commit(STARTS, {"fence": token(), **arguments})
+        identity, verdict = await self._commit(STARTS, arguments)
         self._heed(verdict, workflow_id)
         if verdict.verdict != "yours" or verdict.fence is None or verdict.fencing_token is None:
             return Started(workflow_id)
@@ -233,20 +258,7 @@ class _Start:
         return Started(workflow_id, run)
 
     async def _enqueue(self, queue: QueueSpec, workflow_id: str, arguments: dict[str, Any]) -> Started:
-        settings = self.settings
-        delay = settings.delay_seconds
-        _, verdict = await self._commit(
-            ENQUEUES,
-            {
-                **arguments,
-                "queue": queue.name,
-                "partition_key": settings.partition_key,
-                "priority": (settings.priority or 0) if queue.priority_enabled else 0,
-                "deduplication_id": settings.deduplication_id,
-                "delay": None if delay is None else timedelta(seconds=delay),
-                "schedule_name": None,
-            },
-        )
+        _, verdict = await self._commit(ENQUEUES, arguments)
         if verdict.verdict == "deduplicated":
             return await self._deduplicated(queue, workflow_id, verdict.holder_id or "")
         self._heed(verdict, workflow_id)
@@ -257,9 +269,13 @@ class _Start:
                 verdict.existing_queue,
                 queue.name,
             )
-        if delay is None:
-            self.executor.dispatcher.announce(queue.name)
+        self.announce(queue)
         return Started(workflow_id)
+
+    def announce(self, queue: QueueSpec) -> None:
+        """There is something on the queue."""
+        if self.settings.delay_seconds is None:
+            self.executor.dispatcher.announce(queue.name)
 
     async def _deduplicated(self, queue: QueueSpec, workflow_id: str, holder_id: str) -> Started:
         """In a workflow a checkpoint, like the start of a child: a replay must not find the key free meanwhile."""

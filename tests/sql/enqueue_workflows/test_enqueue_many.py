@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 import psycopg
@@ -94,6 +95,17 @@ def test_the_order_given_is_the_order_of_the_queue(session: Connection) -> None:
 
     found = read(session, "select workflow_id from pyengine.in_flight order by seq")
     assert [each["workflow_id"] for each in found] == ids
+
+
+def test_the_order_of_arrival_is_the_order_of_the_queue_over_all_connections(
+    session_factory: Callable[..., Connection],
+) -> None:
+    one, two = session_factory(), session_factory()
+    for place, connection in enumerate([one, two, one, one, two]):
+        many(connection, ENQUEUES, [enqueue_row(None, f"{place}{each}") for each in "abc"])
+
+    found = [each["workflow_id"] for each in read(one, "select workflow_id from pyengine.in_flight order by seq")]
+    assert found == sorted(found)
 
 
 @pytest.mark.parametrize("kind", REFUSED)
