@@ -84,6 +84,18 @@ def written(connection: Connection) -> dict[str, list[Row]]:
     return tables
 
 
+def make_patient(connection: Connection) -> None:
+    """Let the functions for many wait for locks as long as those for one do, so that a test can watch them wait."""
+    for batch in (STARTS, ENQUEUES, CHECKPOINTS, FINISHES):
+        found = connection.execute(
+            "select p.oid::regprocedure::text from pg_proc as p"
+            " where p.pronamespace = 'pyengine'::regnamespace and p.proname = %s",
+            (batch.many.name,),
+        ).fetchone()
+        assert found is not None
+        connection.execute(f"alter function {found[0]} set lock_timeout = '60s'".encode())
+
+
 def wipe(connection: Connection, *kept: str) -> None:
     """Forget every workflow but those kept."""
     for table in _WRITTEN:

@@ -10,6 +10,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from plugins.batching import (
+    CHECKPOINTS,
+    ENQUEUES,
+    FINISHES,
+    STARTS,
+    Batch,
+    checkpoint_row,
+    enqueue_row,
+    finish_row,
+    make_patient,
+    many,
+    parent_of,
+    start_row,
+)
 from plugins.executors import Connection, Executor, Row, put_in_flight, read, row, rows, value
 from plugins.queueing import cancel, claim, claim_rows, enqueue, put_queue, resume
 
@@ -59,6 +73,7 @@ class World:
     def __init__(self, owner: Executor, other: Executor, dead: Executor) -> None:
         self.owner, self.other, self.dead = owner, other, dead
         connection = other.connection
+        make_patient(connection)
         owner.start("w", fence=OWNER_FENCE, start_token=1)
         enqueue(connection, "queued")
         enqueue(connection, "ended")
@@ -122,6 +137,35 @@ def _put_schedule(world: World, executor: Executor) -> Any:
     return rows(executor.connection, "put_schedule", **given, first_at=later)[0]["next_at"] == later
 
 
+def _many(make: Callable[[World, Executor], tuple[Batch[Any], list[Row]]]) -> Make:
+    return lambda world, executor: many(executor.connection, *make(world, executor))
+
+
+def _starts(world: World, executor: Executor, *, is_child: bool = False) -> tuple[Batch[Any], list[Row]]:
+    parents = [parent_of("w", OWNER_FENCE, step_id) if is_child else {} for step_id in (1, 2)]
+    return STARTS, [
+        start_row(executor, workflow_id, fence, start_token=fence, **parent)
+        for workflow_id, fence, parent in zip(("new", "other"), (11, 12), parents, strict=True)
+    ]
+
+
+def _enqueues(world: World, executor: Executor) -> tuple[Batch[Any], list[Row]]:
+    return ENQUEUES, [
+        enqueue_row(executor, workflow_id, start_token=2, deduplication_id=workflow_id)
+        for workflow_id in ("new", "other")
+    ]
+
+
+def _checkpoints(world: World, executor: Executor) -> tuple[Batch[Any], list[Row]]:
+    return CHECKPOINTS, [checkpoint_row(executor, "w", OWNER_FENCE, step_id) for step_id in (1, 2)]
+
+
+def _finishes(world: World, executor: Executor) -> tuple[Batch[Any], list[Row]]:
+    return FINISHES, [
+        finish_row(executor, workflow_id, fence) for workflow_id, fence in (("w", OWNER_FENCE), ("overdue", 8))
+    ]
+
+
 def _start_child(world: World, executor: Executor) -> Row:
     return executor.start_child("new", "w", OWNER_FENCE, 1, fence=11, start_token=2)
 
@@ -148,6 +192,11 @@ CALLS: dict[str, Call] = {
         _verdict(lambda w, e: _enqueue(e, deduplication_id="k", **e.me)), "yours", "yours", "new"
     ),
     "enqueue child": Call(_verdict(lambda w, e: _enqueue(e, **_parent(e))), "yours", "yours", "new"),
+    "starts": Call(_many(_starts), [], [1, 2], "new"),
+    "starts of children": Call(_many(lambda w, e: _starts(w, e, is_child=True)), [], [1, 2], "new"),
+    "enqueues": Call(_many(_enqueues), [], [1, 2], "new"),
+    "checkpoints": Call(_many(_checkpoints), [], [1, 2], "w"),
+    "finishes": Call(_many(_finishes), [], [1, 2], "w"),
     "claim": Call(lambda w, e: claim(e, fence=11), ["queued"], ["queued"], "queued"),
     "checkpoint": Call(
         _verdict(lambda w, e: e.checkpoint("w", OWNER_FENCE, 1, output=b"first")), "stored", "existing", "w"
