@@ -21,6 +21,7 @@ NOUNS = {
     "schedules": "Schedules",
     "executors": "Executors and takeover",
     "versions": "Application versions",
+    "retention": "Retention",
     "maintenance": "Maintenance",
     "clock": "Clock",
     "meta": "Schema",

@@ -8,7 +8,7 @@ from ..config import Config
 from ..db.database import Database
 from ..errors import DBOSInitializationError, DBOSProtocolNotServedError
 from ..logs import logger
-from ..runtime import app_version, signals, supervision
+from ..runtime import app_version, retention, signals, supervision
 from ..runtime.database_home import OpenedDatabase, open_database, prepare_database
 from ..runtime.executor import Executor
 from ..runtime.registry import REGISTRY
@@ -84,12 +84,14 @@ def _launch(opened: OpenedDatabase, config: Config) -> Executor:
         only_queues=supervision.assignment.queues,
         has_fleet=wants_fleet(config),
         notifies=config.notifies,
+        keep_for=retention.period(config.retention_days),
     )
     try:
         executor.launch()
     except BaseException:
         executor.stop()
         raise
+    logger.info("Retention: %s", retention.describe(config.retention_days))
     logger.info("Connections: %s", describe_connections(database.pool_size, is_pooled=database.find_pooler()))
     return executor
 

@@ -45,6 +45,7 @@ def _configuration(config: Config, executor: Executor) -> dict[str, Any]:
         "executor_id": config.executor_label,
         "max_executor_threads": config.max_executor_threads,
         "lease_ttl_seconds": config.lease_ttl_seconds,
+        "retention_days": config.retention_days,
         "strict_json": config.strict_json,
         "log_level": config.log_level,
         "console_log_level": config.console_log_level,

@@ -137,6 +137,13 @@ KEYS: tuple[Key, ...] = (
         "how long this process may be silent before others take its work over; default 15",
     ),
     _used(
+        "retention_days",
+        checks.number(0),
+        "own",
+        OWN,
+        "how many days finished workflows are kept, of this application; default 30; 0: for ever",
+    ),
+    _used(
         "executor_processes",
         checks.integer(1),
         "own",

@@ -14,6 +14,7 @@ from pyengine.config.redaction import redact
 DEFAULT_SCHEMA = "pyengine"
 DEFAULT_EXECUTOR_LABEL = "local"
 DEFAULT_LEASE_TTL_SECONDS = 15.0
+DEFAULT_RETENTION_DAYS = 30.0
 # Few connections do: what threads and tasks want written shares commits, so a wider pool only costs the server memory.
 DEFAULT_POOL_SIZE = 4
 
@@ -43,6 +44,8 @@ class Config:
     max_executor_threads: int | None = None
     """None: the engine's own default."""
     lease_ttl_seconds: float = DEFAULT_LEASE_TTL_SECONDS
+    retention_days: float = DEFAULT_RETENTION_DAYS
+    """How long what has finished is kept; 0: for ever."""
     executor_processes: int | None = None
     """None: what is enqueued runs in this process."""
     serializer: Any = None
@@ -93,6 +96,7 @@ class DBOSConfig(TypedDict, total=False):
     serializer: Any
     strict_json: bool | None
     lease_ttl_seconds: float | None
+    retention_days: float | None
     executor_processes: int | None
     notification_listener_polling_interval_sec: float | None
     notification_coalesce_sec: float | None

@@ -15,6 +15,7 @@ from pyengine.config.model import (
     DEFAULT_EXECUTOR_LABEL,
     DEFAULT_LEASE_TTL_SECONDS,
     DEFAULT_POOL_SIZE,
+    DEFAULT_RETENTION_DAYS,
     DEFAULT_SCHEMA,
     Config,
 )
@@ -95,6 +96,7 @@ class _Resolver:
             executor_label=self._get("executor_label", DEFAULT_EXECUTOR_LABEL),
             max_executor_threads=self._get("max_executor_threads", None),
             lease_ttl_seconds=self._get("lease_ttl_seconds", DEFAULT_LEASE_TTL_SECONDS),
+            retention_days=self._get("retention_days", DEFAULT_RETENTION_DAYS),
             executor_processes=self._get("executor_processes", None),
             serializer=self._get("serializer", None),
             strict_json=self._get("strict_json", False),

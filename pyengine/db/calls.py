@@ -31,7 +31,11 @@ register_executor = Function(
     rows.Registration,
 )
 hold_liveness: Function[bool] = Function("hold_liveness", _EXECUTOR)
-tick = Function("tick", _EXECUTOR + ", held_fences bigint[], queues text[], accepts_unversioned boolean", rows.Tick)
+tick = Function(
+    "tick",
+    _EXECUTOR + ", held_fences bigint[], queues text[], accepts_unversioned boolean, looks_for_the_dead boolean",
+    rows.Tick,
+)
 retire_executor: Function[None] = Function("retire_executor", _EXECUTOR + ", reason text")
 mark_executor_dead: Function[bool] = Function(
     "mark_executor_dead", _EXECUTOR + ", reason text, detail text, culprit text"
@@ -92,6 +96,8 @@ delete_workflow: Function[str] = Function("delete_workflow", "workflow_id text")
 resume_workflow: Function[str] = Function("resume_workflow", "workflow_id text, queue text")
 expire_deadlines: Function[int] = Function("expire_deadlines", "limit integer")
 release_delayed: Function[int] = Function("release_delayed", "limit integer")
+put_retention: Function[None] = Function("put_retention", "application text, keep_for interval")
+prune_workflows = Function("prune_workflows", "limit integer", rows.Pruning)
 
 # checkpoints
 record_checkpoint = Function(

@@ -24,6 +24,8 @@ class Tick(NamedTuple):
     interrupted_fences: list[int] | None
     interrupted_reasons: list[str] | None
     ready_queues: list[str] | None
+    duties: list[str]
+    subjects: list[int | None]
 
 
 class Greeting(NamedTuple):
@@ -50,6 +52,11 @@ class WatchedExecutor(NamedTuple):
 class Takeover(NamedTuple):
     moved: int
     quarantined: int
+    remaining: bool
+
+
+class Pruning(NamedTuple):
+    pruned: int
     remaining: bool
 
 

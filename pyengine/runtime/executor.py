@@ -37,6 +37,7 @@ from .limits import Limits
 from .load import MAX_BUSY, Load, Runs
 from .loops import WorkflowLoop
 from .notifications import ANY_QUEUE
+from .pruner import Pruner
 from .queues import put_queue
 from .registry import INTERNAL_QUEUE, QueueSpec, Registry, ScheduleSpec, WorkflowSpec
 from .results import Results
@@ -87,10 +88,12 @@ class Executor:
         only_queues: Collection[str] | None = None,
         has_fleet: bool = False,
         notifies: bool = True,
+        keep_for: timedelta | None = None,
     ) -> None:
         """`leave` ends the program: called when the schema no longer serves this engine and what ran here is done.
         `only_queues`: no others are claimed from, but the internal one. `has_fleet`: other processes claim.
-        `notifies`: processes tell each other of work; else all of it is found by polling.
+        `notifies`: processes tell each other of work; else all of it is found by polling. `keep_for`: what has
+        finished is removed so long after it ended; None: never.
         """
         self.supervision = supervision
         self._only_queues = only_queues
@@ -105,6 +108,7 @@ class Executor:
         self.lease_ttl_seconds = lease_ttl_seconds
         self.accepts_unversioned = False
         self.notifies = notifies
+        self._keep_for = keep_for
         self.dispatcher = Dispatcher(self)
         self.limits = Limits(supervision)
         self.load = Load(self.dispatcher.wake_starved, max_threads, max_busy=1 if self.is_isolated else MAX_BUSY)
@@ -114,6 +118,7 @@ class Executor:
         self.threads = DaemonThreads("pyengine-workflow", max_threads)
         self.loop = WorkflowLoop()
         self.scheduler = Scheduler(self)
+        self.pruner = Pruner(database)
         self.ticker = Ticker(self, lease_ttl_seconds)
         self._identity: Identity | None = None
         self._pid = os.getpid()
@@ -274,6 +279,7 @@ class Executor:
     def launch(self) -> None:
         self._register()
         vouch_for_the_dead(self.database, self)
+        self.database.one(calls.put_retention, application=self.application, keep_for=self._keep_for)
         self.registry.listeners.append(self._declared)
         for queue in list(self.registry.queues.values()):
             put_queue(self.database, self.application, queue)
@@ -307,6 +313,7 @@ class Executor:
             return  # a forked copy: nothing of this is its own
         self.interrupt()
         self.ticker.stop()
+        self.pruner.stop()
         if hand_back:
             self.hand_back()
         self._forget_incarnation()

@@ -4,11 +4,12 @@ call of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..db import calls
 from ..db.database import Database, Session
-from ..db.rows import HostExecutor
+from ..db.rows import Duty, HostExecutor
 from ..logs import logger
 from .host import is_gone, process_started, this_process
 
@@ -19,10 +20,10 @@ TAKEOVER_CHUNK = 500
 _SWEEP = 1000
 
 
-def keep_house(session: Session, executor: Executor, *, looks_for_the_dead: bool) -> bool:
-    """One round. Returns whether work became claimable."""
+def keep_house(session: Session, executor: Executor, duties: Iterable[Duty]) -> bool:
+    """What a round found to be done. Returns whether work became claimable."""
     moved = False
-    for duty in session.all(calls.housekeep, **executor.owner, looks_for_the_dead=looks_for_the_dead):
+    for duty in duties:
         if duty.duty == "take_over" and duty.subject is not None:
             moved = take_over(session, duty.subject) > 0 or moved
         elif duty.duty == "release_delayed":
@@ -33,6 +34,8 @@ def keep_house(session: Session, executor: Executor, *, looks_for_the_dead: bool
             executor.ticker.look_again()
         elif duty.duty == "prune_executors":
             session.one(calls.prune_executors, limit=_SWEEP)
+        elif duty.duty == "prune_workflows":
+            executor.pruner.begin()
     return moved
 
 

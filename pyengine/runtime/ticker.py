@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import psycopg
 from ..db import calls
 from ..db.database import Session
 from ..db.retry import Backoff
-from ..db.rows import Tick
+from ..db.rows import Duty, Tick
 from ..db.sqlstate import is_connection_loss, is_race
 from ..errors import DBOSProtocolNotServedError, DBOSWorkflowCancelledError, ExecutorFenced, ExecutorStopping
 from ..logs import logger
@@ -125,12 +126,16 @@ class Ticker:
             session = self._connect(identity)
             now = time.monotonic()
             is_beat = now - self._last_beat >= self._beat_seconds
+            if self._looks_from == _NEVER:
+                self._looks_from = now + self._beat_seconds
+            looks = now >= self._looks_from
             tick = session.one(
                 calls.tick,
                 **identity.owner,
                 held_fences=executor.runs.fences() if is_beat else None,
                 queues=executor.served_queues(),
                 accepts_unversioned=executor.accepts_unversioned,
+                looks_for_the_dead=None if is_beat else looks,
             )
             if is_beat:
                 self._last_beat = now
@@ -140,9 +145,10 @@ class Ticker:
             self._heed(tick, identity)
             executor.tell_progress()
             has_work = is_beat and vouch_for_the_dead(session, executor)
-            if self._looks_from == _NEVER:
-                self._looks_from = now + self._beat_seconds
-            if keep_house(session, executor, looks_for_the_dead=now >= self._looks_from) or has_work:
+            duties: Iterable[Duty] = map(Duty, tick.duties, tick.subjects)
+            if is_beat:
+                duties = session.all(calls.housekeep, **identity.owner, looks_for_the_dead=looks)
+            if keep_house(session, executor, duties) or has_work:
                 executor.dispatcher.announce(ANY_QUEUE)
         except ExecutorFenced:
             executor.on_fenced(identity)

@@ -102,8 +102,11 @@ class Executor:
     def beat(self, *held: int, queues: list[str] | None = None) -> Row:
         return self.tick(list(held), queues)
 
-    def tick(self, held: list[int] | None = None, queues: list[str] | None = None) -> Row:
+    def tick(
+        self, held: list[int] | None = None, queues: list[str] | None = None, looks_for_the_dead: bool | None = None
+    ) -> Row:
         given = {"held_fences": held, "queues": queues or [], "accepts_unversioned": True}
+        given |= {"looks_for_the_dead": looks_for_the_dead}
         return row(self.connection, "tick", **self.me, **given)
 
     def hold_liveness(self) -> bool:

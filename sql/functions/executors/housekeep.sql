@@ -86,6 +86,13 @@ begin
     duty := 'prune_executors';
     return next;
   end if;
+
+  if (
+    select true from pyengine.retention as r where r.keep_for is not null and r.due_at <= v_now order by r.application limit 1
+  ) then
+    duty := 'prune_workflows';
+    return next;
+  end if;
 end;
 $function$;
 

@@ -1,5 +1,7 @@
 -- tick: the one call a second of an idle executor: beat when due, learn what the server knows, see which queues have work.
 --
+-- p_looks_for_the_dead not null = a round of housekeep, if one is due; its duties come back. Never in a beat: the round locks rows of others,
+-- and a beat its own, so that a supervisor's beat, which takes several in the order of their ids, could meet both in a circle.
 -- p_held_fences not null = a beat: the lease is renewed, and claims that the caller does not list and that are older than a third of
 --   the TTL come back as unheld_fences (their reply was lost; the caller runs them). null = no beat, and nothing is written.
 -- Fence: the renewal and the dead mark meet on the executor's row, and a mark is final. An expired lease that nobody has acted on is
@@ -8,14 +10,15 @@
 -- Interleaving: a housekeeper about to mark this executor judges the row again after it waited, and finds a newer lease.
 --   A beat on another backend than the one that took the liveness lock clears the column: from then on the lease decides.
 -- Durability: a beat is committed asynchronously; a crash that loses it only makes the lease look older.
--- Locks: executors row, interrupts rows of this executor.
--- Raises: WF001 executor_fenced.
+-- Locks: in a beat executors row, interrupts rows of this executor; in a round those of housekeep.
+-- Raises: WF001 executor_fenced, WF005, WF101 invalid_argument.
 create or replace function pyengine.tick(
   p_executor_id bigint,
   p_nonce bigint,
   p_held_fences bigint[],
   p_queues text[],
-  p_accepts_unversioned boolean
+  p_accepts_unversioned boolean,
+  p_looks_for_the_dead boolean
 )
 returns table (
   server_time timestamptz,
@@ -27,7 +30,9 @@ returns table (
   interrupted_ids text[],
   interrupted_fences bigint[],
   interrupted_reasons text[],
-  ready_queues text[]
+  ready_queues text[],
+  duties text[],
+  subjects bigint[]
 )
 language plpgsql
 volatile
@@ -38,6 +43,22 @@ as $function$
 declare
   v_me record;
 begin
+  duties := '{}';
+  subjects := '{}';
+  if p_looks_for_the_dead is not null then
+    if p_held_fences is not null then
+      raise exception using
+        errcode = 'WF101',
+        message = 'a tick beats or keeps house, and does not do both',
+        detail = format('executor_id=%s', p_executor_id),
+        hint = 'Call housekeep after a beat.';
+    end if;
+
+    select coalesce(array_agg(h.duty order by h.place), '{}'), coalesce(array_agg(h.subject order by h.place), '{}')
+    into duties, subjects
+    from pyengine.housekeep(p_executor_id, p_nonce, p_looks_for_the_dead) with ordinality as h (duty, subject, place);
+  end if;
+
   if p_held_fences is not null then
     perform set_config('synchronous_commit', 'off', true);
     perform pyengine._beat(p_executor_id, p_nonce, p_held_fences);
@@ -86,5 +107,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine.tick(bigint, bigint, bigint[], text[], boolean) is
-  'Beat when due and tell an executor what concerns it: unheld claims, interrupts, queues with work. Raises WF001.';
+comment on function pyengine.tick(bigint, bigint, bigint[], text[], boolean, boolean) is
+  'Beat or keep house, and tell an executor what concerns it: unheld claims, interrupts, queues with work. Raises WF001.';

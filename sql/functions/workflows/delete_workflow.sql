@@ -70,10 +70,7 @@ begin
   end if;
 
   delete from pyengine.in_flight as f where f.workflow_id = p_workflow_id;
-  delete from pyengine.outcomes as o where o.workflow_id = p_workflow_id;
-  delete from pyengine.checkpoints as c where c.workflow_id = p_workflow_id;
-  delete from pyengine.step_attempts as a where a.workflow_id = p_workflow_id;
-  delete from pyengine.workflows as w where w.workflow_id = p_workflow_id;
+  perform pyengine._remove_workflows(array[p_workflow_id]);
 
   if v_fence is not null then
     insert into pyengine.interrupts (executor_id, workflow_id, fence, reason, raised_at)

@@ -109,3 +109,21 @@ def test_plans_never_read_whole_tables(executor: Executor) -> None:
     assert {found["relname"]: found["idx_scan"] for found in counted}["in_flight"] > 0
     # One row, written once a second.
     assert [found["relname"] for found in counted if found["seq_scan"] and found["relname"] != "housekeeping"] == []
+
+
+def test_keeps_house_on_the_way(new_executor: Callable[..., Executor]) -> None:
+    """What housekeep finds comes with the tick, so that an idle executor makes one call a second."""
+    dead, alive = new_executor(), new_executor()
+    dead.retire()
+    ticked = alive.tick(looks_for_the_dead=True)
+
+    assert list(zip(ticked["duties"], ticked["subjects"], strict=True)) == [("take_over", dead.id)]
+    assert alive.tick(looks_for_the_dead=True)["duties"] == [], "not twice in half a second"
+    assert alive.tick()["duties"] == []
+
+
+def test_a_beat_keeps_no_house(executor: Executor) -> None:
+    """It locks its own row, and a round rows of others: two of them could wait for each other."""
+    with pytest.raises(psycopg.Error) as caught:
+        executor.tick(held=[], looks_for_the_dead=True)
+    assert caught.value.sqlstate == "WF101"

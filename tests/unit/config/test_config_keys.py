@@ -153,6 +153,7 @@ def test_what_no_era_had_is_an_error_with_the_nearest_key(
     ("key", "value"),
     [
         *[("sys_db_pool_size", value) for value in (0, -1, 2.5, float("nan"), float("inf"), "5", True, [])],
+        *[("retention_days", value) for value in (-1, float("nan"), float("inf"), "x", True)],
         *[("lease_ttl_seconds", value) for value in (0, -1, 0.5, float("nan"), float("inf"), "5", True)],
         *[("notification_listener_polling_interval_sec", value) for value in (0, 0.0001, float("nan"))],
         *[("max_executor_threads", value) for value in (0, -3, "many")],
