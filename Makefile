@@ -3,7 +3,7 @@
 #   make demo     the first program, then a workflow killed with kill -9 that resumes where it was
 #   make test     all tests on a real Postgres: PYENGINE_TEST_DATABASE_URL, else Docker, else a private one
 #                 (make test ARGS="tests/sql -k claim" for some of them)
-#   make soak     chaos for hours: hosts, links and servers fail by a seed (SOAK_SECONDS=3600, CHAOS_SEED to repeat one)
+#   make soak     chaos for hours: hosts, links and servers fail by a seed (SOAK_SECONDS=3600, CHAOS_SEED to repeat one), then the model
 #   make check    style, types, SQL and layout
 #   make clean    removes what make made here
 
@@ -24,6 +24,7 @@ test: $(READY)
 
 soak: $(READY)
 	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -x tests/chaos/test_chaos.py $(ARGS)
+	@PYENGINE_SOAK=1 $(BIN)/python -m pytest -x tests/model
 
 check: $(READY)
 	$(BIN)/ruff check .
