@@ -62,7 +62,7 @@ begin
         'schema_version', 'oldest_protocol', '_now', '_advisory_key', '_server_identity', 'greet', 'await_standby',
         'get_workflows', 'list_workflows', 'list_steps', 'read_outcomes', 'get_inputs', 'load_checkpoints',
         'stranded_versions', '_stranded',
-        'doctor', '_doctor_limits', '_doctor_owners', '_doctor_rows', '_doctor_waiting'
+        'doctor', '_doctor_limits', '_doctor_owners', '_doctor_rows', '_doctor_vacuum', '_doctor_waiting'
       ])
     ),
     tables (kind, privileges, names) as (values

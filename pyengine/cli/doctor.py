@@ -1,4 +1,4 @@
-"""`pyengine doctor`: every row that breaks an invariant, and work that nobody can run."""
+"""`pyengine doctor`: every row that breaks an invariant, work that nobody can run, and who holds vacuum back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from .options import JsonOption, SchemaOption, UrlOption
 
 
 def doctor(url: UrlOption = None, schema: SchemaOption = None, as_json: JsonOption = False) -> None:
-    """Look for broken invariants and for unfinished work that no live executor can run. Changes nothing."""
+    """Look for broken invariants, unfinished work that no live executor can run, and who holds vacuum back. Changes
+    nothing.
+    """
     with session(url, schema) as connection:
         findings = connection.all(calls.doctor)
     if as_json:

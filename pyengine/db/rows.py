@@ -212,7 +212,7 @@ class StrandedVersion(NamedTuple):
 
 
 class Finding(NamedTuple):
-    invariant: int
+    invariant: int | None
     subject: str
     problem: str
     remedy: str

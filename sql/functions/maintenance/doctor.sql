@@ -1,4 +1,7 @@
--- doctor: every row that breaks an invariant of the engine, and unfinished work that nobody can run, each with what to do.
+-- doctor: every row that breaks an invariant of the engine, unfinished work that nobody can run, and who holds vacuum back, each
+-- with what to do.
+--
+-- What is no invariant has no number.
 --
 -- Nothing when healthy. One snapshot for all checks (stable), so that a workflow that moves meanwhile is not reported. Each check
 -- tells at most a thousand findings.
@@ -24,9 +27,11 @@ begin
   union all
   select d.invariant, d.subject, d.problem, d.remedy from pyengine._doctor_waiting(v_now) as d
   union all
-  select d.invariant, d.subject, d.problem, d.remedy from pyengine._doctor_limits(v_now) as d;
+  select d.invariant, d.subject, d.problem, d.remedy from pyengine._doctor_limits(v_now) as d
+  union all
+  select d.invariant, d.subject, d.problem, d.remedy from pyengine._doctor_vacuum(v_now) as d;
 end;
 $function$;
 
 comment on function pyengine.doctor() is
-  'Every row that breaks an invariant of the engine, and unfinished work that nobody can run, each with what to do.';
+  'Every row that breaks an invariant of the engine, unfinished work that nobody can run, and who holds vacuum back, each with what to do.';
