@@ -27,6 +27,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": model,
         "cores": os.cpu_count(),
+        "load_average": round(os.getloadavg()[1], 1),  # of five minutes: what else ran takes its share
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }

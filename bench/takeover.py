@@ -209,7 +209,8 @@ def takeover(
 
 def _print(results: dict[str, Any], about: dict[str, Any]) -> None:
     machine, server = about["machine"], about["server"]
-    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}")
+    print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_average']}")
+    print(f"{machine['system']}, Python {machine['python']}")
     print(f"Postgres {server.get('postgres')}, {about['settings']}")
     print(f"{'':<16} {'p50':>8} {'p99':>8} {'aim':>8}")
     for name, row in results.items():
