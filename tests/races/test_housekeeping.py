@@ -97,3 +97,31 @@ def test_lane_is_not_deleted_under_its_opener(new_executor: NewExecutor) -> None
     assert read(claimer.connection, skipped) == []
     keeper.connection.commit()
     assert len(read(claimer.connection, skipped)) == 1
+
+
+def test_leases_are_given_in_the_order_of_ids_whatever_the_plan(
+    new_executor: NewExecutor, in_background: InBackground
+) -> None:
+    """After an outage the first round renews all leases, and so does each supervisor for its own. In one order."""
+    first, second, observer, keeper = (new_executor() for _ in range(4))
+    observer.housekeep()
+    observer.connection.execute("update pyengine.housekeeping set server_started_at = '2000-01-01'")
+    # The first one's row comes to lie behind the second one's, as it may after many beats, and is read there.
+    for statement in (
+        "create temporary table moved as select * from pyengine.executors where executor_id = %s",
+        "delete from pyengine.executors where executor_id = %s",
+        "insert into pyengine.executors overriding system value select * from moved where executor_id = %s",
+    ):
+        observer.connection.execute(statement, (first.id,))
+    keeper.connection.execute("set enable_indexscan = off")
+    supervisor = first.connection
+    supervisor.autocommit = False
+    lock = "select 1 from pyengine.executors where executor_id = %s for no key update"
+    supervisor.execute(lock, (first.id,))
+    keeping = in_background(keeper.housekeep)
+    wait_until_blocked(observer.connection, keeper.connection, by=supervisor)
+    supervisor.execute("set lock_timeout = '5s'")
+    supervisor.execute(lock, (second.id,))
+    supervisor.commit()
+
+    assert keeping.result(10) == []

@@ -9,7 +9,7 @@
 -- The instants of a clock that stepped back are worthless: leases are set, not lengthened.
 -- Fence: the caller holds its lease and the housekeeping lock, so rounds follow each other.
 -- Repeat: a round with nothing to judge. Crash: the round is rolled back, the next one judges the longer gap.
--- Locks: executors rows, housekeeping row. Raises: nothing.
+-- Locks: executors rows by id, housekeeping row. Raises: nothing.
 create or replace function pyengine._note_round(p_executor_id bigint)
 returns interval
 language plpgsql
@@ -57,11 +57,18 @@ begin
     v_last.grace_until := case when v_is_outage then v_now + v_ttl else v_last.grace_until end;
     v_last.careful_until := case when not v_is_outage then v_now + v_ttl end;
 
+    -- Locked by id first: a supervisor renews the leases of its children at the same time, and in that order.
     update pyengine.executors as e
     set lease_expires_at = v_now + e.lease_ttl,
       liveness_missed_at = null
-    where e.dead_at is null
-      and e.handed_over_at is null;
+    where e.executor_id = any (array(
+      select x.executor_id
+      from pyengine.executors as x
+      where x.dead_at is null
+        and x.handed_over_at is null
+      order by x.executor_id
+      for no key update
+    ));
   end if;
 
   update pyengine.housekeeping as h
