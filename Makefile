@@ -4,6 +4,8 @@
 #   make test     all tests on a real Postgres: PYENGINE_TEST_DATABASE_URL, else Docker, else a private one
 #                 (make test ARGS="tests/sql -k claim" for some of them)
 #   make soak     chaos for hours: hosts, links and servers fail by a seed (SOAK_SECONDS=3600, CHAOS_SEED to repeat one), then the model
+#   make bench    this engine, its peers and the physical floor side by side (make bench ARGS=--full: half an hour)
+#   make bench-smoke   every benchmark once: that all of them run, no verdict on time
 #   make check    style, types, SQL and layout
 #   make clean    removes what make made here
 
@@ -14,7 +16,7 @@ WORKERS ?= 2
 ARGS ?=
 SOAK_SECONDS ?= 3600
 
-.PHONY: demo test soak check venv clean
+.PHONY: demo test soak bench bench-smoke check venv clean
 
 demo: $(READY)
 	@$(BIN)/python examples/demo/run.py
@@ -25,6 +27,13 @@ test: $(READY)
 soak: $(READY)
 	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -x tests/chaos/test_chaos.py $(ARGS)
 	@PYENGINE_SOAK=1 $(BIN)/python -m pytest -x tests/model
+
+bench: $(READY)
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check --editable ".[bench]"
+	@$(BIN)/python -m bench compare $(ARGS)
+
+bench-smoke: $(READY)
+	@$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-columns=min,median,max,ops $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

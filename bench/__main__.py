@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from bench.compare import compare
 from bench.takeover import takeover
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -14,6 +15,7 @@ def main() -> None:
     """Each measurement says what it aims at, on which machine it ran and with which settings."""
 
 
+app.command()(compare)
 app.command()(takeover)
 
 if __name__ == "__main__":

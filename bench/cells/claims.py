@@ -1,0 +1,126 @@
+"""One claim of 100 workflows, warm, with and without a backlog, and with finished history around it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+
+from bench.figures import Figure
+from bench.report import quantile
+from bench.stage import Stage
+from bench.systems import OURS
+
+FAMILY = "claims"
+SIZE = 100
+WARM = 3
+GOAL = "must 1.5"
+
+
+def measure(stage: Stage) -> None:
+    base = 0.0
+    cells = [(backlog, 0) for backlog in stage.scale.backlogs]
+    cells.append((stage.scale.backlogs[-1], stage.scale.history))
+    if stage.scale.name == "tiny":
+        cells = cells[-1:]
+    for backlog, history in cells:
+        took = _claims(stage, backlog, history)
+        p50 = quantile(took, 0.5)
+        base = base or p50
+        cell = f"claim of {SIZE}, backlog {backlog:,}" + (f", {history:,} finished" if history else "")
+        stage.add(
+            Figure(
+                FAMILY, cell, OURS.name, "ms", p50 * 1000, p50 * 1000, quantile(took, 0.99) * 1000, samples=len(took),
+                ratios={"an empty database": p50 / base} if backlog else {}, goal=GOAL if backlog else "",
+            )
+        )  # fmt: skip
+
+
+def _claims(stage: Stage, backlog: int, history: int) -> list[float]:
+    from pyengine.db import calls
+    from pyengine.db.function import statement
+
+    count = stage.scale.claims
+    with stage.database() as url:
+        executor_id, nonce = _install(url)
+        with psycopg.connect(url, autocommit=True) as connection:
+            _multiply(connection, history, finished=True)
+            _multiply(connection, max(backlog, (count + WARM + 1) * SIZE), finished=False)
+            connection.execute("vacuum analyze")
+        took = []
+        with psycopg.connect(url, autocommit=True, prepare_threshold=0) as connection:
+            for number in range(count + WARM):
+                arguments = {
+                    "executor_id": executor_id, "nonce": nonce, "fence": secrets.randbits(62), "queue": "work",
+                    "limit": SIZE, "unversioned": True, "suspects": "any",
+                }  # fmt: skip
+                began = time.perf_counter()
+                found = connection.execute(
+                    statement(calls.claim_workflows, "pyengine"), calls.claim_workflows.bind(arguments), binary=True
+                ).fetchall()
+                if len(found) != SIZE:
+                    raise AssertionError(f"{len(found)} of {SIZE} were claimed")
+                if number >= WARM:
+                    took.append(time.perf_counter() - began)
+    return took
+
+
+def _install(url: str) -> tuple[int, int]:
+    """The schema, one executor that nobody takes for dead, one workflow of each kind to make copies of."""
+    from pyengine.db import calls
+    from pyengine.db.function import statement
+    from pyengine.schema.install import install
+
+    install(url)
+    nonce = secrets.randbits(62)
+    with psycopg.connect(url, autocommit=True) as connection:
+
+        def ask(function: Any, **given: Any) -> Any:
+            arguments: dict[str, Any] = {name: None for name, _ in function.arguments}
+            found = connection.execute(statement(function, "pyengine"), function.bind(arguments | given)).fetchone()
+            assert found is not None
+            return found
+
+        executor_id = ask(
+            calls.register_executor, nonce=nonce, label="bench", host="bench", pid=1, boot_id="b", pid_namespace="n",
+            process_started="1", application="bench", app_version="v1", protocol=1, lease_ttl=timedelta(hours=1),
+            seat="bench", is_supervised=False, is_isolated=False, is_pooled=False,
+        )[0]  # fmt: skip
+        me = {"executor_id": executor_id, "nonce": nonce}
+        shared = {"name": "flow", "application": "bench", "app_version": "v1", "inputs": b"x" * 64}
+        fence = secrets.randbits(62)
+        ask(calls.put_queue, application="bench", queue="work", is_partitioned=False)
+        ask(calls.start_workflow, **me, **shared, fence=fence, start_token=1, workflow_id="finished")
+        ask(calls.record_checkpoint, **me, workflow_id="finished", fence=fence, step_id=1, name="step", output=b"x")
+        ask(calls.finish_workflow, **me, workflow_id="finished", fence=fence, status="SUCCESS", output=b"x")
+        ask(calls.enqueue_workflow, **shared, start_token=2, workflow_id="queued", queue="work")
+    return int(executor_id), nonce
+
+
+def _multiply(connection: Any, count: int, *, finished: bool) -> None:
+    """So many copies of what the functions stored for one workflow; only what must differ does."""
+    model = "finished" if finished else "queued"
+    tables = ("workflows", "checkpoints", "outcomes") if finished else ("workflows", "in_flight")
+    for table in tables:
+        columns = [
+            row[0]
+            for row in connection.execute(
+                "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
+                " and attgenerated = '' and attidentity = ''",
+                (f"pyengine.{table}",),
+            )
+        ]
+        # Ids in the order of time, as generated ones are.
+        fresh = {"workflow_id": "'0' || lpad(g::text, 12, '0')", "seq": "nextval('pyengine.in_flight_seq')"}
+        if finished:
+            fresh["workflow_id"] = "'00' || lpad(g::text, 12, '0')"
+        if table == "workflows":
+            fresh["start_token"] = "g"
+        values = ", ".join(fresh.get(column, f"t.{column}") for column in columns)
+        connection.execute(
+            f"insert into pyengine.{table} ({', '.join(columns)}) select {values} from pyengine.{table} as t,"
+            f" generate_series(1, {count}) as g where t.workflow_id = '{model}'".encode()
+        )

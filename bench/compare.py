@@ -1,0 +1,138 @@
+"""All cells of all systems in one run, one after another, each on a fresh database of the same server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from bench import committed, environments, plots, report
+from bench.cells import claims, concurrent, cost, drain, enqueue, floor, latency, limits, sequential
+from bench.figures import headline, markdown, number
+from bench.program import ProgramFailed
+from bench.stage import FULL, QUICK, TINY, Scale, Stage, stage
+from bench.systems import EVERYBODY, OURS, PEERS, System
+
+OF_SYSTEMS: dict[str, Callable[[Stage, System], None]] = {
+    "sequential": sequential.measure,
+    "concurrent": concurrent.measure,
+    "enqueue": enqueue.measure,
+    "drain": drain.measure,
+    "latency": latency.measure,
+    "cost": cost.measure,
+}
+OF_OURS: dict[str, Callable[[Stage], None]] = {"limits": limits.measure, "claims": claims.measure}
+# Whom a cell of ours is compared with. The higher of the two is the stricter ratio.
+AGAINST = {"concurrent": ("dbos 3.4.0",), "drain": tuple(peer.name for peer in PEERS), "enqueue": ("dbos 3.4.0",)}
+
+
+def compare(
+    quick: Annotated[bool, typer.Option("--quick", help="About three minutes. The default.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Half an hour: longer cells, 1M backlog, all drains.")] = False,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Only shows that all runs: the figures mean nothing.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Only these families of cells.")] = None,
+    system: Annotated[list[str] | None, typer.Option(help="Only these systems, by the first word.")] = None,
+    caveat: Annotated[str, typer.Option(help="A sentence that stands above the table.")] = "",
+    keep: Annotated[bool, typer.Option(help="Write bench/results/ (never with --only or --system).")] = True,
+) -> None:
+    """This engine, its peers and the physical floor, side by side."""
+    scale = TINY if tiny else FULL if full and not quick else QUICK
+    wanted = [each for each in EVERYBODY if not system or each.name.split()[0] in system or each.name in system]
+    began = time.monotonic()
+    ready, missing = _prepare(wanted)
+    since = time.monotonic()
+    with stage(scale) as on:
+        on.failures |= missing
+        on.about["caveat"] = caveat
+        run(on, ready, only)
+    print(f"bench: {time.monotonic() - since:.0f} s, and {since - began:.0f} s for environments", file=sys.stderr)
+    finish(on, scale, ready, keep=keep and not (only or system or tiny))
+    if any(failed.split(": ")[0].endswith(OURS.name) for failed in on.failures):
+        raise typer.Exit(1)
+
+
+def run(on: Stage, ready: list[System], only: list[str] | None = None) -> None:
+    with_floor = not only or "floor" in only or {"concurrent", "enqueue"} & set(only)
+    if with_floor:
+        _guarded(on, "floor", lambda: floor.measure(on))
+    for system in ready:
+        for family, measure in OF_SYSTEMS.items():
+            if family in system.cells and (not only or family in only):
+                _guarded(on, f"{family} of {system.name}", lambda measure=measure, system=system: measure(on, system))
+        if system is OURS:
+            for family, alone in OF_OURS.items():
+                if not only or family in only:
+                    _guarded(on, f"{family} of {OURS.name}", lambda alone=alone: alone(on))
+    if with_floor and on.scale.name != "tiny":
+        _guarded(on, "floor", lambda: floor.measure(on))
+    floor.keep_the_best(on)
+    relate(on)
+
+
+def relate(on: Stage) -> None:
+    """Ratios that only the end of the run can tell: to the best floor, and to the peers."""
+    best = floor.best_rate(on)
+    rates = {(figure.family, figure.cell, figure.system): figure.value for figure in on.figures}
+    for figure in on.figures:
+        if best and figure.family == "concurrent":
+            figure.ratios["best INSERT rate, in durable rows"] = concurrent.ROWS * figure.value / best
+        if best and figure.family == "enqueue":
+            figure.ratios["best INSERT rate"] = figure.value / best
+        if figure.system != OURS.name:
+            continue
+        for peer in AGAINST.get(figure.family, ()):
+            other = rates.get((figure.family, figure.cell, peer))
+            if other is None and figure.family == "drain" and figure.cell.startswith("1-step workflow, 2"):
+                other = rates.get((figure.family, figure.cell.replace("1-step workflow", "no-op job"), peer))
+            if other:
+                figure.ratios[peer] = figure.value / other
+
+
+def finish(on: Stage, scale: Scale, ready: list[System], *, keep: bool) -> None:
+    durable = {system.name: system.durable for system in ready}
+    setups = {system.name: system.setup for system in ready}
+    table = markdown(on.about, on.figures, durable, setups)
+    print(table)
+    for cell, why in on.failures.items():
+        print(f"NOT MEASURED: {cell}: {why}")
+    result = {
+        **on.about, "durable": durable, "setups": setups, "failures": on.failures,
+        "figures": [figure.as_dict() for figure in on.figures],
+    }  # fmt: skip
+    for line in committed.drops(scale.name, result):
+        print(f"DROP: {line}")
+    if keep:
+        print(report.write(f"compare-{scale.name}", result))
+        (report.RESULTS / f"compare-{scale.name}.md").write_text(table)
+        if path := plots.draw(f"compare-{scale.name}", on.figures, on.about):
+            print(path)
+    for figure in headline(on.figures):
+        for name, value in figure.ratios.items():
+            print(f"{figure.family}: {figure.cell}: {number(value)} x {name} ({figure.goal})")
+
+
+def _prepare(wanted: list[System]) -> tuple[list[System], dict[str, str]]:
+    ready, missing = [], {}
+    for system in wanted:
+        try:
+            environments.interpreter(system)
+            ready.append(system)
+        except (OSError, subprocess.CalledProcessError) as error:
+            missing[system.name] = f"could not be installed: {error}"
+    return ready, missing
+
+
+def _guarded(on: Stage, what: str, measure: Callable[[], None]) -> None:
+    """A peer that fails takes no other figure with it; that it failed is said."""
+    print(f"bench: {what}", file=sys.stderr, flush=True)
+    began = time.monotonic()
+    try:
+        measure()
+    except (ProgramFailed, AssertionError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
+        on.failures[what] = str(error).splitlines()[0] if str(error) else type(error).__name__
+        print(f"bench: {what} FAILED: {error}", file=sys.stderr, flush=True)
+    on.about.setdefault("seconds", {})[what] = round(time.monotonic() - began, 1)

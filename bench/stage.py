@@ -1,0 +1,188 @@
+"""What a measurement stands on: a server, its settings, fresh databases, and what the server has used so far."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from bench import report
+from bench.figures import Figure
+from bench.program import call
+from bench.systems import System
+
+# The server that the suite starts: durable as in production, with room so that checkpoints do not fall into a cell.
+SETTINGS = (
+    "fsync=on", "full_page_writes=on", "synchronous_commit=on", "shared_buffers=512MB", "max_wal_size=4GB",
+    "max_connections=300", "jit=off",
+)  # fmt: skip
+RECORDED = (
+    "fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers", "max_wal_size",
+    "max_connections", "commit_delay", "autovacuum", "jit",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How long each cell runs. `tiny` only shows that everything runs."""
+
+    name: str
+    seconds: float
+    blocks: int  # of 20 calls
+    latencies: int
+    executors: tuple[int, ...]
+    backlogs: tuple[int, ...]
+    history: int
+    claims: int
+    limited: int
+    drain_all: bool
+
+
+TINY = Scale("tiny", 0.2, 1, 3, (1,), (0, 1000), 500, 3, 40, drain_all=False)
+QUICK = Scale("quick", 1.2, 15, 40, (1, 2, 4), (0, 100_000), 100_000, 20, 1200, drain_all=False)
+FULL = Scale("full", 6.0, 60, 200, (1, 2, 4), (0, 100_000, 1_000_000), 5_000_000, 50, 5000, drain_all=True)
+
+
+@dataclass
+class Stage:
+    url: str
+    scale: Scale
+    is_own_server: bool
+    about: dict[str, Any]
+    figures: list[Figure] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def database(self, system: System | None = None) -> Iterator[str]:
+        """A fresh database, with the system's schema where installing it is a step of its own."""
+        name = f"bench_{secrets.token_hex(4)}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        try:
+            url = with_database(self.url, name)
+            if system is not None and system.installs:
+                call(system, "install", url)
+            yield url
+        finally:
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+    def add(self, *figures: Figure) -> None:
+        self.figures += figures
+        for figure in figures:
+            print(f"  {figure.line()}", file=sys.stderr, flush=True)
+
+    def usage(self) -> Usage:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            row = connection.execute("select pg_current_wal_lsn() - '0/0'::pg_lsn, pg_backend_pid()").fetchone()
+            assert row is not None
+            return Usage(int(row[0]), _server_cpu(int(row[1])) if self.is_own_server else None)
+
+
+@dataclass(frozen=True)
+class Usage:
+    wal: int
+    cpu: float | None
+
+
+def _server_cpu(backend: int) -> float | None:
+    """Seconds of processor time of the server and all it ever started. Only where /proc tells."""
+    try:
+        server = int(_stat(backend)[1])
+        ticks = sum(int(each) for each in _stat(server)[11:15])  # with those that ended
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    except (OSError, IndexError, ValueError):
+        return None
+    for child in children:
+        try:
+            ticks += sum(int(each) for each in _stat(int(child))[11:13])
+        except OSError:
+            continue
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields after the command's name, which may hold anything."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def with_database(url: str, name: str) -> str:
+    """In the form of a URL, which every peer understands."""
+    from urllib.parse import quote, urlsplit, urlunsplit
+
+    if "://" in url:
+        parts = urlsplit(url)
+        return urlunsplit(parts._replace(path=f"/{quote(name)}"))
+    given = conninfo_to_dict(url)
+    user = quote(str(given.get("user", "")), safe="")
+    password = quote(str(given.get("password", "")), safe="")
+    return f"postgresql://{user}:{password}@{given.get('host', 'localhost')}:{given.get('port', 5432)}/{quote(name)}"
+
+
+def pgbench() -> str | None:
+    """Of the machine, or beside the binaries of the server; a version that differs from the server's works too."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from plugins.private_cluster import binaries
+
+    found = binaries()
+    if found is not None and (found / "pgbench").exists():
+        return str(found / "pgbench")
+    if (on_path := shutil.which("pgbench")) and _runs(on_path):
+        return on_path
+    others = sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"), reverse=True)
+    return str(others[0]) if others else None
+
+
+def _runs(program: str) -> bool:
+    return subprocess.run([program, "--version"], capture_output=True).returncode == 0
+
+
+@contextmanager
+def stage(scale: Scale) -> Iterator[Stage]:
+    """PYENGINE_BENCH_DATABASE_URL (a role that may create databases), else a server that the suite starts."""
+    url = os.environ.get("PYENGINE_BENCH_DATABASE_URL")
+    if url:
+        yield Stage(url, scale, False, _about(url, scale, "PYENGINE_BENCH_DATABASE_URL"))
+        return
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from plugins.private_cluster import cluster
+
+    _keep_off_memory()
+    with cluster(*SETTINGS) as own:
+        yield Stage(own.url, scale, True, _about(own.url, scale, "started by the suite, on loopback TCP"))
+
+
+def _keep_off_memory() -> None:
+    """An fsync of a file system in memory measures nothing."""
+    mounts = [line.split() for line in _read("/proc/mounts").splitlines()]
+    kinds = {words[1]: words[2] for words in mounts if len(words) > 2}
+    if kinds.get(tempfile.gettempdir()) in ("tmpfs", "ramfs") and os.access("/var/tmp", os.W_OK):
+        tempfile.tempdir = "/var/tmp"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _about(url: str, scale: Scale, origin: str) -> dict[str, Any]:
+    load = os.getloadavg() if hasattr(os, "getloadavg") else ()
+    return {
+        "scale": scale.name,
+        "machine": {**report.machine(), "load_at_start": [round(each, 1) for each in load]},
+        "server": {"origin": origin, **report.server(url, *RECORDED)},
+    }
