@@ -133,6 +133,6 @@ def _guarded(on: Stage, what: str, measure: Callable[[], None]) -> None:
     try:
         measure()
     except (ProgramFailed, AssertionError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
-        on.failures[what] = str(error).splitlines()[0] if str(error) else type(error).__name__
-        print(f"bench: {what} FAILED: {error}", file=sys.stderr, flush=True)
+        on.failures[what] = ": ".join(str(error).splitlines()[:2]) or type(error).__name__
+        print(f"bench: {what} FAILED: {on.failures[what]}", file=sys.stderr, flush=True)
     on.about.setdefault("seconds", {})[what] = round(time.monotonic() - began, 1)

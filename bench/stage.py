@@ -132,21 +132,19 @@ def with_database(url: str, name: str) -> str:
 
 
 def pgbench() -> str | None:
-    """Of the machine, or beside the binaries of the server; a version that differs from the server's works too."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from plugins.private_cluster import binaries
-
-    found = binaries()
-    if found is not None and (found / "pgbench").exists():
+    """Beside the binaries of a server, or on the path; a version that differs from the server's works too."""
+    found = _whole_postgres()
+    if found is not None:
         return str(found / "pgbench")
-    if (on_path := shutil.which("pgbench")) and _runs(on_path):
-        return on_path
-    others = sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"), reverse=True)
-    return str(others[0]) if others else None
+    on_path = shutil.which("pgbench")
+    works = on_path and subprocess.run([on_path, "--version"], capture_output=True).returncode == 0
+    return on_path if works else None
 
 
-def _runs(program: str) -> bool:
-    return subprocess.run([program, "--version"], capture_output=True).returncode == 0
+def _whole_postgres() -> Path | None:
+    """An installed one with all its programs and extensions: the wheels have no pgbench and lack what a peer needs."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"), key=lambda path: int(path.parts[-3]))
+    return found[-1].parent if found else None
 
 
 @contextmanager
@@ -159,6 +157,8 @@ def stage(scale: Scale) -> Iterator[Stage]:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     from plugins.private_cluster import cluster
 
+    if (whole := _whole_postgres()) and (whole / "initdb").exists():
+        os.environ.setdefault("PYENGINE_TEST_POSTGRES_BIN", str(whole))
     _keep_off_memory()
     with cluster(*SETTINGS) as own:
         yield Stage(own.url, scale, True, _about(own.url, scale, "started by the suite, on loopback TCP"))

@@ -9,7 +9,7 @@ import pytest
 # Folders whose tests run several processes against the clock. A machine that stands still for seconds can fail one of
 # them; a second failure is none of the machine's. The closing line counts the repeats. What is decided by locks alone
 # has one try.
-AGAINST_THE_CLOCK = {"e2e", "embedded", "fleet", "integration", "packaging"}
+AGAINST_THE_CLOCK = {"bench", "e2e", "embedded", "fleet", "integration", "packaging"}
 
 pytest_plugins = [
     "plugins.server",

@@ -79,7 +79,7 @@ def drain(
     """`look` is called with a connection at each look."""
     own: dict[str, Any] = {"queues": queues or system.queues} if queues or system.queues else {}
     extra = {"lanes": lanes} if lanes else {}
-    patience = max(10.0, stage.scale.seconds * 10)
+    patience = max(30.0, stage.scale.seconds * 10)
     with stage.database(system) as url, ExitStack() as stack:
         with Program(system, "fill", url, count=count, steps=steps, kind=kind, **own, **extra) as filler:
             filler.wait("ready")
