@@ -23,7 +23,8 @@ from .notifications import ANY_QUEUE, Voice
 from .tokens import token
 
 if TYPE_CHECKING:
-    from .executor import Executor, Identity
+    from .executor import Executor
+    from .incarnations import Identity
 
 BATCH = 100
 _TICK_SECONDS = 1.0

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import contextvars
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-import psycopg
-
 from .._version import PROTOCOL
 from ..db import calls
-from ..db.database import Database, Home, Session
-from ..db.rows import Claim, Registration
+from ..db.database import Database
+from ..db.rows import Claim
 from ..errors import DBOSException, DBOSProtocolNotServedError, ExecutorFenced, ExecutorStopping
 from ..logs import logger
 from ..serialization import Codec
@@ -30,13 +26,12 @@ from .clock import ServerClock
 from .committer import Committer
 from .dispatcher import Dispatcher
 from .execute import execute_claim, execute_in_background, execute_unknown
-from .host import this_process
-from .housekeeping import take_over, vouch_for_the_dead
+from .housekeeping import vouch_for_the_dead
+from .incarnations import Identity, hand_back, new_nonce, register
 from .io import BLOCKING, SUSPENDING, Io, run_blocking
 from .limits import Limits
 from .load import MAX_BUSY, Load, Runs
 from .loops import WorkflowLoop
-from .notifications import ANY_QUEUE
 from .pruner import Pruner
 from .queues import put_queue
 from .registry import INTERNAL_QUEUE, QueueSpec, Registry, ScheduleSpec, WorkflowSpec
@@ -49,24 +44,8 @@ from .ticker import Ticker
 
 T = TypeVar("T")
 
-_HAND_BACK_SECONDS = 2
-
 # Nonces of the incarnations that run in this process. Another one of this process in the database is over.
 _INCARNATIONS: set[int] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """An executor incarnation: the id the database gave, and the nonce that proves who asked for it."""
-
-    executor_id: int
-    nonce: int
-    server_identity: str
-
-    @property
-    def owner(self) -> dict[str, Any]:
-        """The arguments by which the database knows it."""
-        return {"executor_id": self.executor_id, "nonce": self.nonce}
 
 
 class Executor:
@@ -169,37 +148,13 @@ class Executor:
         """False in a forked copy of the process that launched it."""
         return self._pid == os.getpid()
 
-    def _register(self) -> Registration:
-        nonce = secrets.randbits(63)
+    def _register(self) -> None:
+        nonce = new_nonce()
         self._forget_incarnation()
         _INCARNATIONS.add(nonce)
-        me = this_process()
-        is_pooled = self.database.find_pooler()
-        registration = self.database.one(
-            calls.register_executor,
-            nonce=nonce,
-            label=self.label,
-            host=me.host,
-            pid=me.pid,
-            boot_id=me.boot_id,
-            pid_namespace=me.pid_namespace,
-            process_started=me.process_started,
-            application=self.application,
-            app_version=self.app_version,
-            protocol=PROTOCOL,
-            lease_ttl=timedelta(seconds=self.lease_ttl_seconds),
-            seat=f"{me.host}/{self.label}" if self.supervision is None else self.supervision.seat,
-            is_supervised=self.supervision is not None,
-            is_isolated=self.is_isolated,
-            is_pooled=is_pooled,
-        )
-        self.database.settle(Home(nonce, registration.server_identity, is_pooled))
-        self._identity = Identity(registration.executor_id, nonce, registration.server_identity)
+        self._identity, registration = register(self, nonce)
         self.clock = ServerClock(registration.server_time)
         self.accepts_unversioned = registration.is_latest_version
-        if self.supervision is not None:
-            self.supervision.registered(registration.executor_id, nonce)
-        return registration
 
     def _forget_incarnation(self) -> None:
         if self._identity is not None:
@@ -348,30 +303,7 @@ class Executor:
         with self._hand_back_lock:
             if not self._has_handed_back and self._identity is not None and self.is_of_this_process:
                 self._has_handed_back = True
-                self._hand_back()
-
-    def _hand_back(self) -> None:
-        try:
-            # A connection of its own: the pool may be busy, and this must not wait for long.
-            session = Session(
-                self.database.connect(connect_timeout=_HAND_BACK_SECONDS),
-                self.database.schema,
-                within_seconds=_HAND_BACK_SECONDS,
-            )
-        except psycopg.Error as error:
-            logger.warning(
-                "Could not hand back unfinished work (%s); it is taken over when the lease ends", str(error).strip()
-            )
-            return
-        try:
-            session.one(calls.retire_executor, **self.owner, reason="retired")
-            if take_over(session, self.identity.executor_id, verb="Handed back") and self.notifies:
-                session.one(calls.notify_queues, application=self.application, queues=[ANY_QUEUE])
-            self.was_handed_back = True
-        except (psycopg.Error, ExecutorFenced) as error:
-            logger.warning("Could not hand back unfinished work (%s); it is taken over when the lease ends", error)
-        finally:
-            session.close()
+                self.was_handed_back = hand_back(self)
 
     def begin_drain(self) -> None:
         """Claim nothing more; every run stops at its next engine call, but may finish."""

@@ -26,7 +26,8 @@ from .io import Io
 from .registry import WorkflowSpec
 
 if TYPE_CHECKING:
-    from .executor import Executor, Identity
+    from .executor import Executor
+    from .incarnations import Identity
 
 T = TypeVar("T")
 

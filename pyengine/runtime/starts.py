@@ -28,7 +28,8 @@ from .run import Run, check_size
 from .tokens import time_ordered_id, token
 
 if TYPE_CHECKING:
-    from .executor import Executor, Identity
+    from .executor import Executor
+    from .incarnations import Identity
 
 V = TypeVar("V")
 

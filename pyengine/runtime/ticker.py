@@ -26,7 +26,8 @@ from .housekeeping import keep_house, vouch_for_the_dead
 from .notifications import ANY_QUEUE, Ear
 
 if TYPE_CHECKING:
-    from .executor import Executor, Identity
+    from .executor import Executor
+    from .incarnations import Identity
 
 TICK_SECONDS = 1.0
 # Two looks at a lock lie half a second apart.
