@@ -13,7 +13,7 @@ import pytest
 
 from plugins.fleet import Facts, Fleet
 from pyengine import DBOS, Queue, SetEnqueueOptions, SetWorkflowAttributes, SetWorkflowID, SetWorkflowTimeout
-from pyengine.errors import DBOSException, DBOSQueueDeduplicatedError, DBOSAwaitedWorkflowCancelledError
+from pyengine.errors import DBOSAwaitedWorkflowCancelledError, DBOSException, DBOSQueueDeduplicatedError
 from pyengine.runtime import bulk
 
 TRANSACTIONS = "select count(distinct xmin::text) from pyengine.workflows"
@@ -173,7 +173,7 @@ def test_somebody_elses_open_transaction_delays_but_does_not_fail(
             handles = call.run_until_complete(program())
         finally:
             call.close()
-    assert DBOS.get_result(handles[0].workflow_id) == [1, {}]
+    assert [DBOS.get_result(each.workflow_id) for each in handles] == [[1, {}], [2, {}]]
 
 
 # -- in workflows --------------------------------------------------------------------------------------
@@ -210,6 +210,9 @@ def test_calls_side_by_side_draw_the_same_numbers_in_every_run(dbos: type[DBOS])
     @DBOS.workflow(name="parent")
     async def parent() -> dict[str, list[str]]:
         found = await asyncio.gather(*[queue.enqueue_many_async(child, [(name,)] * 3) for name in ("a", "b")])
+        for handles in found:
+            for each in handles:
+                await each.get_result()
         return {name: [each.workflow_id for each in handles] for name, handles in zip("ab", found, strict=True)}
 
     async def program() -> Any:
