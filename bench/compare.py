@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from bench import committed, environments, plots, report
-from bench.cells import claims, concurrent, cost, drain, enqueue, floor, latency, limits, sequential
+from bench.cells import claims, concurrent, cost, drain, enqueue, floor, latency, limits, parts, sequential
 from bench.figures import headline, markdown, number
 from bench.program import ProgramFailed
 from bench.stage import FULL, QUICK, TINY, Scale, Stage, stage
@@ -25,7 +25,11 @@ OF_SYSTEMS: dict[str, Callable[[Stage, System], None]] = {
     "latency": latency.measure,
     "cost": cost.measure,
 }
-OF_OURS: dict[str, Callable[[Stage], None]] = {"limits": limits.measure, "claims": claims.measure}
+OF_OURS: dict[str, Callable[[Stage], None]] = {
+    "parts": parts.measure,
+    "limits": limits.measure,
+    "claims": claims.measure,
+}
 # Whom a cell of ours is compared with. The higher of the two is the stricter ratio.
 AGAINST = {"concurrent": ("dbos 3.4.0",), "drain": tuple(peer.name for peer in PEERS), "enqueue": ("dbos 3.4.0",)}
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from datetime import timedelta
 from typing import Any
 
 import psycopg
 
+from bench.cells import bare_engine
+from bench.cells.bare_engine import APPLICATION, PAYLOAD, ask
 from bench.figures import Figure
 from bench.report import quantile
 from bench.stage import Stage
@@ -45,7 +46,7 @@ def _claims(stage: Stage, backlog: int, history: int) -> list[float]:
 
     count = stage.scale.claims
     with stage.database() as url:
-        executor_id, nonce = _install(url)
+        me = _install(url)
         with psycopg.connect(url, autocommit=True) as connection:
             _multiply(connection, history, finished=True)
             _multiply(connection, max(backlog, (count + WARM + 1) * SIZE), finished=False)
@@ -53,51 +54,33 @@ def _claims(stage: Stage, backlog: int, history: int) -> list[float]:
         took = []
         with psycopg.connect(url, autocommit=True, prepare_threshold=0) as connection:
             for number in range(count + WARM):
-                arguments = {
-                    "executor_id": executor_id, "nonce": nonce, "fence": secrets.randbits(62), "queue": "work",
-                    "limit": SIZE, "unversioned": True, "suspects": "any",
-                }  # fmt: skip
+                bound = calls.claim_workflows.bind(
+                    {**me, "fence": secrets.randbits(62), "queue": "work", "limit": SIZE, "unversioned": True,
+                     "suspects": "any"}
+                )  # fmt: skip
                 began = time.perf_counter()
-                found = connection.execute(
-                    statement(calls.claim_workflows, "pyengine"), calls.claim_workflows.bind(arguments), binary=True
-                ).fetchall()
+                found = connection.execute(statement(calls.claim_workflows, "pyengine"), bound, binary=True).fetchall()
+                took_now = time.perf_counter() - began
                 if len(found) != SIZE:
                     raise AssertionError(f"{len(found)} of {SIZE} were claimed")
                 if number >= WARM:
-                    took.append(time.perf_counter() - began)
+                    took.append(took_now)
     return took
 
 
-def _install(url: str) -> tuple[int, int]:
-    """The schema, one executor that nobody takes for dead, one workflow of each kind to make copies of."""
+def _install(url: str) -> dict[str, int]:
+    """With one workflow of each kind to make copies of."""
     from pyengine.db import calls
-    from pyengine.db.function import statement
-    from pyengine.schema.install import install
 
-    install(url)
-    nonce = secrets.randbits(62)
+    me = bare_engine.install(url)
+    flow = {**APPLICATION, "name": "flow", "inputs": PAYLOAD}
+    mine = {**me, "workflow_id": "finished", "fence": secrets.randbits(62)}
     with psycopg.connect(url, autocommit=True) as connection:
-
-        def ask(function: Any, **given: Any) -> Any:
-            arguments: dict[str, Any] = {name: None for name, _ in function.arguments}
-            found = connection.execute(statement(function, "pyengine"), function.bind(arguments | given)).fetchone()
-            assert found is not None
-            return found
-
-        executor_id = ask(
-            calls.register_executor, nonce=nonce, label="bench", host="bench", pid=1, boot_id="b", pid_namespace="n",
-            process_started="1", application="bench", app_version="v1", protocol=1, lease_ttl=timedelta(hours=1),
-            seat="bench", is_supervised=False, is_isolated=False, is_pooled=False,
-        )[0]  # fmt: skip
-        me = {"executor_id": executor_id, "nonce": nonce}
-        shared = {"name": "flow", "application": "bench", "app_version": "v1", "inputs": b"x" * 64}
-        fence = secrets.randbits(62)
-        ask(calls.put_queue, application="bench", queue="work", is_partitioned=False)
-        ask(calls.start_workflow, **me, **shared, fence=fence, start_token=1, workflow_id="finished")
-        ask(calls.record_checkpoint, **me, workflow_id="finished", fence=fence, step_id=1, name="step", output=b"x")
-        ask(calls.finish_workflow, **me, workflow_id="finished", fence=fence, status="SUCCESS", output=b"x")
-        ask(calls.enqueue_workflow, **shared, start_token=2, workflow_id="queued", queue="work")
-    return int(executor_id), nonce
+        ask(connection, calls.start_workflow, **mine, **flow, start_token=1)
+        ask(connection, calls.record_checkpoint, **mine, step_id=1, name="step", output=PAYLOAD)
+        ask(connection, calls.finish_workflow, **mine, status="SUCCESS", output=PAYLOAD)
+        ask(connection, calls.enqueue_workflow, **flow, start_token=2, workflow_id="queued", queue="work")
+    return me
 
 
 def _multiply(connection: Any, count: int, *, finished: bool) -> None:

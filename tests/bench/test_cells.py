@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.cells import claims, concurrent, cost, drain, enqueue, floor, latency, limits, sequential
+from bench.cells import claims, concurrent, cost, drain, enqueue, floor, latency, limits, parts, sequential
 from bench.stage import TINY, Stage
 from bench.systems import OURS
 
@@ -31,7 +31,7 @@ def test_cells_of_every_system(stage: Stage, family: object) -> None:
     assert [figure.key for figure in stage.figures if not figure.value > 0] == []
 
 
-@pytest.mark.parametrize("family", [floor, limits, claims], ids=lambda module: module.FAMILY)
+@pytest.mark.parametrize("family", [floor, parts, limits, claims], ids=lambda module: module.FAMILY)
 def test_cells_of_their_own(stage: Stage, family: object) -> None:
     family.measure(stage)  # type: ignore[attr-defined]
 
