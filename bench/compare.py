@@ -12,7 +12,7 @@ import typer
 
 from bench import committed, environments, plots, report
 from bench.cells import claims, concurrent, cost, drain, enqueue, floor, latency, limits, parts, sequential
-from bench.figures import headline, markdown, number
+from bench.figures import Figure, markdown
 from bench.program import ProgramFailed
 from bench.stage import FULL, QUICK, TINY, Scale, Stage, stage
 from bench.systems import EVERYBODY, OURS, PEERS, System
@@ -83,7 +83,7 @@ def relate(on: Stage) -> None:
     rates = {(figure.family, figure.cell, figure.system): figure.value for figure in on.figures}
     for figure in on.figures:
         if best and figure.family == "concurrent":
-            figure.ratios["best INSERT rate, in durable rows"] = concurrent.ROWS * figure.value / best
+            figure.ratios[concurrent.BEST] = concurrent.ROWS * figure.value / best
         if best and figure.family == "enqueue":
             figure.ratios["best INSERT rate"] = figure.value / best
         if figure.system != OURS.name:
@@ -94,6 +94,18 @@ def relate(on: Stage) -> None:
                 other = rates.get((figure.family, figure.cell.replace("1-step workflow", "no-op job"), peer))
             if other:
                 figure.ratios[peer] = figure.value / other
+                if goal := wanted_of(figure, peer):
+                    figure.goals[peer] = goal
+
+
+def wanted_of(figure: Figure, peer: str) -> str:
+    if figure.family == "drain" and figure.cell.startswith("1-step workflow") and "2 executors" in figure.cell:
+        if peer.startswith("pgqueuer"):
+            return "aim 1"
+        return "" if peer in ("SKIP LOCKED", "dbos 2.31.1") else "must 10"
+    if figure.family == "concurrent" and figure.cell.endswith("1 executor"):
+        return "must 25, aim 50" if "async" in figure.cell else "must 15, aim 25"
+    return ""
 
 
 def finish(on: Stage, scale: Scale, ready: list[System], *, keep: bool) -> None:
@@ -114,9 +126,6 @@ def finish(on: Stage, scale: Scale, ready: list[System], *, keep: bool) -> None:
         (report.RESULTS / f"compare-{scale.name}.md").write_text(table)
         if path := plots.draw(f"compare-{scale.name}", on.figures, on.about):
             print(path)
-    for figure in headline(on.figures):
-        for name, value in figure.ratios.items():
-            print(f"{figure.family}: {figure.cell}: {number(value)} x {name} ({figure.goal})")
 
 
 def _prepare(wanted: list[System]) -> tuple[list[System], dict[str, str]]:
@@ -132,11 +141,13 @@ def _prepare(wanted: list[System]) -> tuple[list[System], dict[str, str]]:
 
 def _guarded(on: Stage, what: str, measure: Callable[[], None]) -> None:
     """A peer that fails takes no other figure with it; that it failed is said."""
-    print(f"bench: {what}", file=sys.stderr, flush=True)
     began = time.monotonic()
     try:
         measure()
     except (ProgramFailed, AssertionError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
         on.failures[what] = ": ".join(str(error).splitlines()[:2]) or type(error).__name__
         print(f"bench: {what} FAILED: {on.failures[what]}", file=sys.stderr, flush=True)
-    on.about.setdefault("seconds", {})[what] = round(time.monotonic() - began, 1)
+    seconds = time.monotonic() - began
+    spent = on.about.setdefault("seconds", {})
+    spent[what] = round(spent.get(what, 0.0) + seconds, 1)
+    print(f"bench: {what}: {seconds:.1f} s", file=sys.stderr, flush=True)

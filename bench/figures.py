@@ -17,7 +17,8 @@ class Figure:
     p50: float | None = None
     p99: float | None = None
     ratios: dict[str, float] = field(default_factory=dict)  # to what: how many times
-    goal: str = ""
+    # What is wanted of a ratio, by its name; under "" what is wanted of the figure itself.
+    goals: dict[str, str] = field(default_factory=dict)
     note: str = ""
     samples: int = 0
     spread_unit: str = ""  # of p50 and p99, where it is another one
@@ -56,8 +57,18 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if value >= 100 else f"{value:.2f}"
 
 
-def headline(figures: Iterable[Figure]) -> list[Figure]:
-    return [figure for figure in figures if figure.system == "pyengine" and figure.goal and figure.ratios]
+def headline(figures: Iterable[Figure]) -> list[tuple[str, str, str, str]]:
+    """Cell, reached, against what, wanted: of each figure of ours of which something is wanted."""
+    lines = []
+    for figure in figures:
+        for to, goal in figure.goals.items():
+            cell = f"{figure.family}: {figure.cell}"
+            if not to:
+                spread = "" if figure.p99 is None else f", p99 {figure.spread(figure.p99)}"
+                lines.append((cell, f"{number(figure.value)} {figure.unit}{spread}", "", goal))
+            elif to in figure.ratios:
+                lines.append((cell, f"{number(figure.ratios[to])} x", to, goal))
+    return lines
 
 
 def markdown(about: dict[str, Any], figures: Sequence[Figure], durable: dict[str, str], setups: dict[str, str]) -> str:
@@ -71,12 +82,14 @@ def markdown(about: dict[str, Any], figures: Sequence[Figure], durable: dict[str
     ]
     if about.get("caveat"):
         lines += ["", about["caveat"]]
-    lines += ["", "## Ratios", "", "| cell | to | ratio | goal |", "|---|---|---:|---|"]
     lines += [
-        f"| {figure.family}: {figure.cell} | {name} | {number(value)} x | {figure.goal} |"
-        for figure in headline(figures)
-        for name, value in figure.ratios.items()
+        "",
+        "## What is wanted, and what is reached",
+        "",
+        "| cell | reached | against | wanted |",
+        "|---|---:|---|---|",
     ]
+    lines += [f"| {cell} | {reached} | {to} | {goal} |" for cell, reached, to, goal in headline(figures)]
     lines += ["", "## All figures", ""]
     for family in dict.fromkeys(figure.family for figure in figures):
         lines += [f"### {family}", "", "| cell | system | figure | p50 | p99 | ratios | note |"]

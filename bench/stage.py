@@ -152,7 +152,7 @@ def stage(scale: Scale) -> Iterator[Stage]:
     """PYENGINE_BENCH_DATABASE_URL (a role that may create databases), else a server that the suite starts."""
     url = os.environ.get("PYENGINE_BENCH_DATABASE_URL")
     if url:
-        yield Stage(url, scale, False, _about(url, scale, "PYENGINE_BENCH_DATABASE_URL"))
+        yield Stage(url, scale, False, describe(url, scale, "PYENGINE_BENCH_DATABASE_URL"))
         return
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     from plugins.private_cluster import cluster
@@ -161,7 +161,7 @@ def stage(scale: Scale) -> Iterator[Stage]:
         os.environ.setdefault("PYENGINE_TEST_POSTGRES_BIN", str(whole))
     _keep_off_memory()
     with cluster(*SETTINGS) as own:
-        yield Stage(own.url, scale, True, _about(own.url, scale, "started by the suite, on loopback TCP"))
+        yield Stage(own.url, scale, True, describe(own.url, scale, "started by the suite, on loopback TCP"))
 
 
 def _keep_off_memory() -> None:
@@ -179,7 +179,7 @@ def _read(path: str) -> str:
         return ""
 
 
-def _about(url: str, scale: Scale, origin: str) -> dict[str, Any]:
+def describe(url: str, scale: Scale, origin: str) -> dict[str, Any]:
     load = os.getloadavg() if hasattr(os, "getloadavg") else ()
     return {
         "scale": scale.name,

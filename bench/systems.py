@@ -73,7 +73,7 @@ ABSURD = System(
     bulk="8 threads: it has no way to spawn a list",
     setup="async worker, 32 at a time, claims of 32, polls every 50 ms (default 250 ms)",
     done="select count(*) from absurd.t_work where state = 'completed'",
-    has_steps=True, rate=500, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
+    has_steps=True, rate=500, callers=32, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
 )  # fmt: skip
 PROCRASTINATE = System(
     name="procrastinate 3.10.0", program="procrastinate_jobs.py", requirements=("procrastinate==3.10.0",),
@@ -90,7 +90,7 @@ PGQUEUER = System(
     setup="asyncpg, uvloop, batches of 100 at fetching",
     bulk="lists, 1000 in a transaction",
     done="select %(count)s - count(*) from pgqueuer",
-    rate=6000, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
+    rate=6000, callers=32, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
 )  # fmt: skip
 SKIP_LOCKED = System(
     name="SKIP LOCKED", program="skip_locked.py", requirements=(),

@@ -18,7 +18,7 @@ from bench.systems import OURS
 FAMILY = "claims"
 SIZE = 100
 WARM = 3
-GOAL = "must 1.5"
+EMPTY = "an empty database"
 
 
 def measure(stage: Stage) -> None:
@@ -31,11 +31,15 @@ def measure(stage: Stage) -> None:
         took = _claims(stage, backlog, history)
         p50 = quantile(took, 0.5)
         base = base or p50
-        cell = f"claim of {SIZE}, backlog {backlog:,}" + (f", {history:,} finished" if history else "")
+        cell = (
+            f"claim of {SIZE}, "
+            + (f"backlog {backlog:,}" if backlog else "no backlog")
+            + (f", {history:,} finished" if history else "")
+        )
         stage.add(
             Figure(
                 FAMILY, cell, OURS.name, "ms", p50 * 1000, p50 * 1000, quantile(took, 0.99) * 1000, samples=len(took),
-                ratios={"an empty database": p50 / base} if backlog else {}, goal=GOAL if backlog else "",
+                ratios={EMPTY: p50 / base} if backlog else {}, goals={EMPTY: "must 1.5"} if backlog else {},
             )
         )  # fmt: skip
 

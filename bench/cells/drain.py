@@ -58,7 +58,7 @@ def _add(stage: Stage, system: System, steps: int, executors: int, kind: str) ->
         Figure(
             FAMILY, f"{name}{', async' if kind == 'async' else ''}, {executors} executor{'s' if executors > 1 else ''}",
             system.name, "/s", drained.rate, quantile(drained.windows, 0.5), quantile(drained.windows, 0.01),
-            samples=drained.finished, goal="must 10, aim more than pgqueuer" if steps == 1 and executors == 2 else "",
+            samples=drained.finished,
             note=f"p99: the slowest of the stretches of {LOOK_SECONDS * 1000:.0f} ms",
         )
     )  # fmt: skip

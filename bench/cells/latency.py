@@ -34,6 +34,6 @@ def _add(stage: Stage, system: System, queues: dict[str, Any] | None, how: str) 
     goal = "p50 must 5 ms, aim 2 ms; p99 must 25 ms"
     stage.add(
         latency(FAMILY, f"enqueue to start, idle{how}", system.name, got["start"], samples=count,
-                goal=goal if system is OURS else ""),
+                goals={"": goal} if system is OURS else {}),
         latency(FAMILY, f"enqueue to result, idle{how}", system.name, got["result"], samples=count),
     )  # fmt: skip

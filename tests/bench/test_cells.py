@@ -10,8 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from bench import compare
 from bench.cells import claims, concurrent, cost, drain, enqueue, floor, latency, limits, parts, sequential
-from bench.stage import TINY, Stage
+from bench.stage import TINY, Stage, describe
 from bench.systems import OURS
 
 
@@ -29,6 +30,18 @@ def test_cells_of_every_system(stage: Stage, family: object) -> None:
 
     assert stage.figures
     assert [figure.key for figure in stage.figures if not figure.value > 0] == []
+
+
+def test_a_run_ends_in_a_table(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    stage.about |= describe(stage.url, TINY, "of the tests")
+
+    compare.run(stage, [OURS], only=["enqueue"])
+    compare.finish(stage, TINY, [OURS], keep=False)
+
+    table = capsys.readouterr().out
+    assert "| in bulk | pyengine |" in table
+    assert "| INSERT, 1 connection | psycopg |" in table
+    assert stage.failures == {}
 
 
 @pytest.mark.parametrize("family", [floor, parts, limits, claims], ids=lambda module: module.FAMILY)
