@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-SETTINGS = ("fsync=off", "full_page_writes=off", "max_connections=200")
+SETTINGS = ("fsync=off", "full_page_writes=off", "max_connections=200", "max_prepared_transactions=4")
 
 
 def image() -> str:

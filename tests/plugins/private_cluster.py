@@ -24,7 +24,13 @@ from typing import Any
 import psycopg
 
 # Nothing here has to survive a crash of the machine; the rest is the default, so that tests see what users get.
-SETTINGS = ("fsync=off", "full_page_writes=off", "max_connections=200", "shared_buffers=64MB")
+SETTINGS = (
+    "fsync=off",
+    "full_page_writes=off",
+    "max_connections=200",
+    "max_prepared_transactions=4",
+    "shared_buffers=64MB",
+)
 
 
 @lru_cache(maxsize=1)
