@@ -54,7 +54,8 @@ class Members(Network):
 
     def _beat(self, member: Member) -> None:
         executor = self.executors[member.executor_id]
-        told = ask(lambda: executor.beat(*{fence for _, fence in member.runs}))
+        fences = {fence for _, fence in member.runs}
+        told = ask(lambda: executor.beat(*fences))
         if told == FENCED:
             assert member.dead_reason
             member.runs.clear()
@@ -65,12 +66,13 @@ class Members(Network):
         member.last_beat = told["server_time"]
         for lost in zip(told["interrupted_ids"], told["interrupted_fences"], strict=True):
             flow = self.model.flows.get(lost[0])
-            assert flow is None or not flow.is_held(lost[1]), f"a run that holds its claim was interrupted: {lost}"
+            is_wrong = flow is not None and flow.is_held(lost[1]) and not flow.is_reborn
+            assert not is_wrong, f"a run that holds its claim was interrupted: {lost}"
             member.runs.discard(lost)
         unheld = set(told["unheld_fences"])
         held = {(each, self.model.flows[each].fence) for each in self.model.owned(member)}
         assert unheld <= {fence for _, fence in held}, "a claim was told that is not there"
-        assert self.model.forgotten(member, told["server_time"] - timedelta(seconds=TTL / 3)) <= unheld
+        assert self.model.forgotten(member, fences, told["server_time"] - timedelta(seconds=TTL / 3)) <= unheld
         loaded = ask(lambda: rows(executor.connection, "load_claims", **executor.me, fences=list(unheld)))
         if self.met_somebody_frozen(loaded):
             return
@@ -115,10 +117,10 @@ class Members(Network):
         self.model.moved(member, now)
         left = len(self.model.owned(member))
         assert moved + quarantined == len(owned) - left
-        # What somebody frozen has locked is passed over, and comes with the next round.
+        # What somebody frozen has locked comes with the next round: a row, or the fence for a resume.
         assert self.frozen is not None or left == max(0, len(owned) - limit)
-        assert remaining == (left > 0)
-        member.is_handed_over = not remaining
+        assert remaining == (left > 0) or (remaining and self.frozen is not None)
+        member.is_handed_over = member.is_handed_over or not remaining
 
     def let_time_pass(self, place: int, seconds: float, is_watched: bool) -> None:
         self.sessions.clock.advance(seconds)

@@ -50,6 +50,7 @@ class Flow:
     owner: int | None = None
     fence: int | None = None
     claimed_at: datetime | None = None
+    is_reborn: bool = False
     max_crashes: int | None = None
     due: tuple[datetime, datetime] | None = None
     steps: dict[int, tuple[bytes | None, str | None]] = field(default_factory=dict)
@@ -96,6 +97,9 @@ class Ownership:
         known = self.flows.get(workflow_id)
         is_own = known is not None and known.token == token and known.is_held(fence)
         made = Flow(token, PENDING, owner=member.executor_id, fence=fence, claimed_at=now)
+        # A deletion takes the token along: a start that arrives after it begins anew, under its old fence.
+        made.is_reborn = fence in member.used_fences
+        member.used_fences.add(fence)
         return self._begin(answer, workflow_id, made, "yours" if known is None or is_own else "exists", parent)
 
     def enqueue(
@@ -252,15 +256,11 @@ class Ownership:
     def owned(self, member: Member) -> list[str]:
         return [each for each, flow in self.flows.items() if (flow.status, flow.owner) == (PENDING, member.executor_id)]
 
-    def forgotten(self, member: Member, before: datetime) -> set[int]:
-        """Fences of claims from before that instant of which the process knows nothing."""
-        known = {fence for _, fence in member.runs}
-        fences = set()
-        for workflow_id in self.owned(member):
-            flow = self.flows[workflow_id]
-            if flow.fence is not None and flow.claimed_at and flow.claimed_at < before and flow.fence not in known:
-                fences.add(flow.fence)
-        return fences
+    def forgotten(self, member: Member, known: set[int], before: datetime) -> set[int]:
+        """Fences of claims from before that instant that the process did not name."""
+        claims = [self.flows[workflow_id] for workflow_id in self.owned(member)]
+        old = {flow.fence for flow in claims if flow.fence and flow.claimed_at and flow.claimed_at < before}
+        return old - known
 
     def moved(self, member: Member, now: dict[str, str]) -> None:
         """What a takeover did with the rows of somebody dead, as it is found afterwards."""
