@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def draw(name: str, figures: Sequence[Figure], about: dict[str, Any]) -> Path | 
     panels = [
         ("1-step workflows a second, one executor", _pick(figures, "concurrent", "1 executor")),
         ("drained a second, 2 executors", _pick(figures, "drain", "2 executors")),
-        ("enqueued a second, 64 callers", _pick(figures, "enqueue", "")),
+        ("enqueued a second, from one process", _pick(figures, "enqueue", "")),
         ("sequential, times a bare INSERT", _ratios(figures)),
     ]
     panels = [(title, bars) for title, bars in panels if bars]
@@ -49,12 +50,11 @@ def draw(name: str, figures: Sequence[Figure], about: dict[str, Any]) -> Path | 
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
     machine, server = about["machine"], about["server"]
-    figure.text(
-        0.01, 0.003,
+    said = (
         f"{machine['cpu']}, {machine['cores']} cores, Postgres {server['postgres']}, fsync {server['fsync']}, "
-        f"load at start {machine.get('load_at_start')}. {about.get('caveat', '')}",
-        fontsize=6,
-    )  # fmt: skip
+        f"load at start {machine.get('load_at_start')}. {about.get('caveat', '')}"
+    )
+    figure.text(0.01, 0.003, textwrap.fill(said, 170), fontsize=6)
     figure.tight_layout(rect=(0, 0.02, 1, 1))
     path = report.RESULTS / f"{name}.png"
     figure.savefig(path, dpi=120)

@@ -51,7 +51,7 @@ class Scale:
 
 
 TINY = Scale("tiny", 0.2, 1, 3, (1,), (0, 1000), 500, 3, 40, drain_all=False)
-QUICK = Scale("quick", 1.2, 15, 40, (1, 2, 4), (0, 100_000), 100_000, 20, 1200, drain_all=False)
+QUICK = Scale("quick", 1.2, 15, 40, (1, 2, 4), (0, 100_000), 100_000, 20, 800, drain_all=False)
 FULL = Scale("full", 6.0, 60, 200, (1, 2, 4), (0, 100_000, 1_000_000), 5_000_000, 50, 5000, drain_all=True)
 
 

@@ -63,7 +63,7 @@ DBOS_3 = System(
 DBOS_2 = System(
     name="dbos 2.31.1",
     requirements=("dbos==2.31.1", "sqlalchemy<2.1"),
-    cells=frozenset({"sequential", "concurrent", "drain"}),
+    cells=frozenset({"sequential", "drain"}),
     **_DBOS,
 )
 ABSURD = System(
