@@ -12,6 +12,8 @@ from pyengine.schema.database import DATABASE_COMMENT
 from pyengine.schema.names import DEFAULT_SCHEMA, Schema
 from pyengine.schema.versions import read_engine
 
+_TRIES = 10
+
 
 def reset(url: str, schema: str = DEFAULT_SCHEMA, *, yes: bool = False, lock_timeout_seconds: float = 5.0) -> list[str]:
     """Drop the schema, or the whole database where it was created for the engine and nobody else keeps anything in it.
@@ -74,11 +76,7 @@ def _drop_schema(
 ) -> list[str]:
     session.begin(conn)
     try:
-        with conn.transaction():
-            session.lock(conn, schema.name, lock_timeout_seconds)
-            session.set_local(conn, "lock_timeout", f"{max(1, round(lock_timeout_seconds * 1000))}ms")
-            session.set_local(conn, "client_min_messages", "warning")
-            conn.execute(f"drop schema {schema.quoted} cascade".encode())
+        _drop_tables(conn, schema, lock_timeout_seconds)
     except psycopg.errors.InsufficientPrivilege as exc:
         from pyengine.errors import DBOSInitializationError
 
@@ -87,6 +85,21 @@ def _drop_schema(
             f"run `pyengine reset` as its owner"
         ) from exc
     return [f"dropped schema {schema.name!r} in database {found.database!r}; the database stays"]
+
+
+def _drop_tables(conn: psycopg.Connection[Any], schema: Schema, lock_timeout_seconds: float) -> None:
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            with conn.transaction():
+                session.lock(conn, schema.name, lock_timeout_seconds)
+                session.set_local(conn, "lock_timeout", f"{max(1, round(lock_timeout_seconds * 1000))}ms")
+                session.set_local(conn, "client_min_messages", "warning")
+                conn.execute(f"drop schema {schema.quoted} cascade".encode())
+            return
+        except psycopg.errors.DeadlockDetected:
+            # The tables are dropped in no order that a call that is just running could follow.
+            if not tries_left:
+                raise
 
 
 def _drop_database(url: str, name: str) -> list[str]:

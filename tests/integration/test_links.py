@@ -234,10 +234,10 @@ def test_who_lost_its_own_connection_looks_for_nobody_until_it_beats_again(
     looks: list[bool] = []
     run = database.run
 
-    def noting(connection: Any, function: Any, schema: str, values: list[Any]) -> Any:
+    def noting(connection: Any, function: Any, schema: str, values: list[Any], **options: Any) -> Any:
         if function.name == "housekeep":
             looks.append(values[-1])
-        return run(connection, function, schema, values)
+        return run(connection, function, schema, values, **options)
 
     monkeypatch.setattr(database, "run", noting)
     launch(lease_ttl_seconds=6)

@@ -103,6 +103,5 @@ def test_an_ear_hears_while_it_waits_and_is_woken(session_factory: Sessions, dat
     ear.wake()
     waiting.join(30)
     connection.close()
-    ear.close()
 
     assert not waiting.is_alive()

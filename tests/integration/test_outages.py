@@ -249,9 +249,9 @@ def test_an_idle_executor_is_quiet(
     statements: Counter[str] = Counter()
     run = database.run
 
-    def counting(connection: Any, function: Any, *arguments: Any) -> Any:
+    def counting(connection: Any, function: Any, *arguments: Any, **options: Any) -> Any:
         statements[function.name] += 1
-        return run(connection, function, *arguments)
+        return run(connection, function, *arguments, **options)
 
     monkeypatch.setattr(database, "run", counting)
     for name in ("one", "two", "three"):
