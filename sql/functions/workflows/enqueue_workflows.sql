@@ -48,7 +48,7 @@ declare
   v_lane record;
   v_partitioned text[];
   v_untried integer[];
-  v_left_over integer[] := '{}';
+  v_left_over integer[];
   v_held integer[];
   v_count integer;
 begin
@@ -102,35 +102,10 @@ begin
       )
   );
 
-  insert into pyengine.workflows as h
-    (workflow_id, name, class_name, config_name, application, inputs, parent_id, authenticated_user, assumed_role, start_token,
-     created_at)
-  select b.workflow_id, b.name, b.class_name, b.config_name, p_application, b.inputs, b.parent_id, b.authenticated_user,
-    b.assumed_role, b.start_token, v_now
-  from (
-    select u.workflow_id, u.name, u.class_name, u.config_name, u.inputs, u.parent_id, u.authenticated_user, u.assumed_role,
-      u.start_token
-    from unnest(
-      p_workflow_ids, p_names, p_class_names, p_config_names, p_inputs, p_parent_ids, p_authenticated_users, p_assumed_roles,
-      p_start_tokens
-    ) with ordinality as u (workflow_id, name, class_name, config_name, inputs, parent_id, authenticated_user, assumed_role,
-      start_token, position)
-    where u.position <> all (v_untried)
-    order by u.workflow_id collate "C", u.position
-  ) as b
-  on conflict on constraint workflows_pkey do nothing;
-
-  get diagnostics v_count = row_count;
-  if v_count < cardinality(p_workflow_ids) then
-    -- What this transaction wrote is known by its id, and of two rows with one id by the token.
-    v_left_over := array(
-      select b.position::integer
-      from unnest(p_workflow_ids, p_start_tokens) with ordinality as b (workflow_id, start_token, position)
-      where pg_current_xact_id()::xid is distinct from (
-        select h.xmin from pyengine.workflows as h where h.workflow_id = b.workflow_id and h.start_token = b.start_token)
-      order by b.position
-    );
-  end if;
+  v_left_over := pyengine._insert_headers(
+    p_start_tokens, p_workflow_ids, p_names, p_class_names, p_config_names, p_application, p_inputs, p_authenticated_users,
+    p_assumed_roles, p_parent_ids, v_untried
+  );
 
   if p_partition_keys is not null then
     -- A delayed row gets its lane when it is released.
@@ -146,7 +121,6 @@ begin
     end loop;
   end if;
 
-  v_count := cardinality(p_workflow_ids) - cardinality(v_left_over);
   insert into pyengine.in_flight as f
     (workflow_id, status, queue, partition_key, priority, application, app_version, run_at, timeout, deadline,
      max_recovery_attempts, deduplication_id)
@@ -185,16 +159,7 @@ begin
   end if;
 
   if p_parent_ids is not null then
-    insert into pyengine.checkpoints as c (workflow_id, step_id, name, child_id, started_at, completed_at)
-    select b.parent_id, b.parent_step_id, b.name, b.workflow_id, v_now, v_now
-    from (
-      select u.parent_id, u.parent_step_id, u.name, u.workflow_id
-      from unnest(p_parent_ids, p_parent_step_ids, p_names, p_workflow_ids)
-        with ordinality as u (parent_id, parent_step_id, name, workflow_id, position)
-      where u.parent_id is not null
-        and u.position <> all (v_left_over)
-      order by u.parent_id collate "C", u.parent_step_id
-    ) as b;
+    perform pyengine._record_children(p_parent_ids, p_parent_step_ids, p_names, p_workflow_ids, v_left_over);
   end if;
 
   return v_left_over;

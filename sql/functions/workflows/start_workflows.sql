@@ -40,13 +40,9 @@ set enable_seqscan = off
 set lock_timeout = '50ms'
 as $function$
 declare
-  v_created timestamptz;
   v_orphans integer[] := '{}';
-  v_started integer;
 begin
   perform pyengine._hold_lease(p_executor_id, p_nonce);
-  v_created := pyengine._now();
-  left_over := '{}';
 
   if p_parent_ids is not null then
     v_orphans := array(
@@ -61,35 +57,10 @@ begin
     );
   end if;
 
-  insert into pyengine.workflows as h
-    (workflow_id, name, class_name, config_name, application, inputs, parent_id, authenticated_user, assumed_role, start_token,
-     created_at)
-  select b.workflow_id, b.name, b.class_name, b.config_name, p_application, b.inputs, b.parent_id, b.authenticated_user,
-    b.assumed_role, b.start_token, v_created
-  from (
-    select u.workflow_id, u.name, u.class_name, u.config_name, u.inputs, u.parent_id, u.authenticated_user, u.assumed_role,
-      u.start_token
-    from unnest(
-      p_workflow_ids, p_names, p_class_names, p_config_names, p_inputs, p_parent_ids, p_authenticated_users, p_assumed_roles,
-      p_start_tokens
-    ) with ordinality as u (workflow_id, name, class_name, config_name, inputs, parent_id, authenticated_user, assumed_role,
-      start_token, position)
-    where u.position <> all (v_orphans)
-    order by u.workflow_id collate "C", u.position
-  ) as b
-  on conflict on constraint workflows_pkey do nothing;
-
-  get diagnostics v_started = row_count;
-  if v_started < cardinality(p_workflow_ids) then
-    -- What this transaction wrote is known by its id, and of two rows with one id by the token.
-    left_over := array(
-      select b.position::integer
-      from unnest(p_workflow_ids, p_start_tokens) with ordinality as b (workflow_id, start_token, position)
-      where pg_current_xact_id()::xid is distinct from (
-        select h.xmin from pyengine.workflows as h where h.workflow_id = b.workflow_id and h.start_token = b.start_token)
-      order by b.position
-    );
-  end if;
+  left_over := pyengine._insert_headers(
+    p_start_tokens, p_workflow_ids, p_names, p_class_names, p_config_names, p_application, p_inputs, p_authenticated_users,
+    p_assumed_roles, p_parent_ids, v_orphans
+  );
 
   -- After the headers, which may have had to wait: a workflow of this id that was deleted meanwhile had smaller tokens.
   server_time := pyengine._now();
@@ -105,16 +76,7 @@ begin
   where b.position <> all (left_over);
 
   if p_parent_ids is not null then
-    insert into pyengine.checkpoints as c (workflow_id, step_id, name, child_id, started_at, completed_at)
-    select b.parent_id, b.parent_step_id, b.name, b.workflow_id, server_time, server_time
-    from (
-      select u.parent_id, u.parent_step_id, u.name, u.workflow_id
-      from unnest(p_parent_ids, p_parent_step_ids, p_names, p_workflow_ids)
-        with ordinality as u (parent_id, parent_step_id, name, workflow_id, position)
-      where u.parent_id is not null
-        and u.position <> all (left_over)
-      order by u.parent_id collate "C", u.parent_step_id
-    ) as b;
+    perform pyengine._record_children(p_parent_ids, p_parent_step_ids, p_names, p_workflow_ids, left_over);
   end if;
 
   return next;
