@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..supervisor.signals import HANDLED, Signals, wait
 from .exit_codes import of_signal
 
 GRACE_SECONDS = 1.0
@@ -32,7 +31,7 @@ def run_command(command: str, folder: Path, environment: dict[str, str]) -> int:
     if sys.platform == "win32":
         return _run_on_windows(command, folder, environment)
     own_group: dict[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
-    with _Guard() as guard, _Signals() as signals:
+    with _Guard() as guard, _received() as signals:
         child = subprocess.Popen(_SHELL_WAITS + command, shell=True, cwd=folder, env=environment, **own_group)
         guard.watch(child.pid)
         return _Group(child, signals).wait()
@@ -41,7 +40,7 @@ def run_command(command: str, folder: Path, environment: dict[str, str]) -> int:
 class _Group:
     """A child that leads its process group, and the signals that are to reach it."""
 
-    def __init__(self, child: subprocess.Popen[bytes], signals: _Signals) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], signals: Signals) -> None:
         self._child = child
         self._signals = signals
         self._kill_at: float | None = None
@@ -61,8 +60,10 @@ class _Group:
         return of_signal(-status) if status < 0 else status
 
     def _handle_signals(self, seconds: float | None) -> None:
-        for number in self._signals.wait(seconds):
-            self._forward(number)
+        wait([self._signals], seconds)
+        for number in self._signals.taken():
+            if number != signal.SIGCHLD:
+                self._forward(number)
         if self._kill_at is not None and time.monotonic() >= self._kill_at and not self._was_killed:
             self._was_killed = True
             self._send(signal.SIGKILL)
@@ -99,38 +100,16 @@ class _Group:
         return True
 
 
-class _Signals:
-    """Receives signals without running anything in a handler: they are numbers to be read from a socket."""
-
-    _NUMBERS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
-
-    def __enter__(self) -> _Signals:
-        self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
-        self._former_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._former = {}
-        for name in self._NUMBERS:
-            number = getattr(signal, name)
-            # Ignored by whoever started us (nohup): the command ignores it too.
-            if name == "SIGCHLD" or signal.getsignal(number) != signal.SIG_IGN:
-                self._former[number] = signal.signal(number, lambda *_: None)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        signal.set_wakeup_fd(self._former_fd)
-        self._reader.close()
-        self._writer.close()
-
-    def wait(self, seconds: float | None) -> Iterator[int]:
-        """Those that arrived; waits for the first, or until a child has ended."""
-        select.select([self._reader], [], [], seconds)
-        with contextlib.suppress(BlockingIOError):
-            for number in self._reader.recv(256):
-                if number != signal.SIGCHLD:
-                    yield number
+@contextlib.contextmanager
+def _received() -> Iterator[Signals]:
+    # Ignored by whoever started us (nohup): the command ignores it too.
+    signals = Signals(
+        number for number in HANDLED if number == signal.SIGCHLD or signal.getsignal(number) != signal.SIG_IGN
+    )
+    try:
+        yield signals
+    finally:
+        signals.close()
 
 
 class _Guard:
