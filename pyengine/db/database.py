@@ -104,21 +104,21 @@ class Database:
 
     def one(self, function: Function[R], **arguments: Any) -> R:
         """Call a function that returns exactly one row (or a scalar)."""
-        with_row = self._call(function, arguments, lambda cursor: cursor.fetchone())
-        assert with_row is not None, f"{function.name}() returned no row"
-        return function.build(with_row)
+        return self._one(function, arguments)
 
     def attempt(self, function: Function[R], **arguments: Any) -> R:
         """As `one`, but a lock is waited for 50 ms at most. Raises Contended for a race that was lost."""
-        return self._bounded(function, arguments, until_won=False)
+        return self._one(function, arguments, is_bounded=True, until_won=False)
 
     def patiently(self, function: Function[R], **arguments: Any) -> R:
         """As `one`, but while somebody else's transaction is in the way, no connection is held most of the time."""
-        return self._bounded(function, arguments, until_won=True)
+        return self._one(function, arguments, is_bounded=True)
 
-    def _bounded(self, function: Function[R], arguments: dict[str, Any], *, until_won: bool) -> R:
+    def _one(
+        self, function: Function[R], arguments: dict[str, Any], *, is_bounded: bool = False, until_won: bool = True
+    ) -> R:
         with_row = self._call(
-            function, arguments, lambda cursor: cursor.fetchone(), is_bounded=True, until_won=until_won
+            function, arguments, lambda cursor: cursor.fetchone(), is_bounded=is_bounded, until_won=until_won
         )
         assert with_row is not None, f"{function.name}() returned no row"
         return function.build(with_row)
