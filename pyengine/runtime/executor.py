@@ -32,6 +32,7 @@ from .io import BLOCKING, SUSPENDING, Io, run_blocking
 from .limits import Limits
 from .load import MAX_BUSY, Load, Runs
 from .loops import WorkflowLoop
+from .notifications import ANY_QUEUE
 from .pruner import Pruner
 from .queues import put_queue
 from .registry import INTERNAL_QUEUE, QueueSpec, Registry, ScheduleSpec, WorkflowSpec
@@ -176,7 +177,7 @@ class Executor:
                 raise
             self._is_fenced = False
         logger.info("Registered anew as executor %d", self.identity.executor_id)
-        self.dispatcher.wake(*self.served_queues())
+        self.dispatcher.hear(ANY_QUEUE)
 
     def on_fenced(self, identity: Identity) -> None:
         """The database has marked this incarnation dead: everything it runs ends without an outcome."""
@@ -242,7 +243,7 @@ class Executor:
         self.ticker.start()
         for schedule in list(self.registry.schedules.values()):
             self.scheduler.add(schedule)
-        self.dispatcher.wake(*self.served_queues())
+        self.dispatcher.hear(ANY_QUEUE)
         self._tell_of_stranded_work()
 
     def _tell_of_stranded_work(self) -> None:

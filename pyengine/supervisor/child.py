@@ -24,6 +24,7 @@ from ..errors import DBOSException, DBOSInitializationError
 from ..logs import logger
 from ..runtime import supervision
 from ..runtime.drain import drain_steps
+from ..runtime.notifications import ANY_QUEUE
 from ..runtime.registry import REGISTRY, QueueSpec
 from ..runtime.signals import flush_standard_streams
 from ..runtime.supervision import KillOrder, Place
@@ -198,7 +199,7 @@ class _Child:
         self._ear.drain()
         executor = None if STATE.instance is None else STATE.instance.executor
         if executor is not None:
-            executor.dispatcher.wake(*executor.served_queues())
+            executor.dispatcher.hear(ANY_QUEUE)
 
     def _import(self, *, is_first: bool) -> None:
         try:
