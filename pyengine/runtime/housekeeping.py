@@ -4,7 +4,8 @@ call of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..db import calls
@@ -16,7 +17,9 @@ from .host import is_gone, process_started, this_process
 if TYPE_CHECKING:
     from .executor import Executor
 
-TAKEOVER_CHUNK = 500
+_TAKEOVER_CHUNK = 500
+_ROUNDS = 1000
+_LOCKED_SECONDS = 0.01
 _SWEEP = 1000
 
 
@@ -39,17 +42,37 @@ def keep_house(session: Session, executor: Executor, duties: Iterable[Duty]) -> 
     return moved
 
 
-def take_over(way: Session | Database, dead_id: int, *, rounds: int = 1000, verb: str = "Took over") -> int:
-    """Move a dead executor's work back to its queues, chunk by chunk. Returns how many workflows were moved."""
-    moved = quarantined = 0
-    for _ in range(rounds):
-        chunk = way.one(calls.take_over_executor, dead_id=dead_id, limit=TAKEOVER_CHUNK)
-        moved += chunk.moved
-        quarantined += chunk.quarantined
-        if not chunk.remaining or chunk.moved + chunk.quarantined == 0:
-            break
+def take_over(way: Session | Database, dead_id: int, *, verb: str = "Took over") -> int:
+    """Move a dead executor's work back to its queues. Returns how many workflows were moved."""
+    moved = move_work(way, dead_id)
     if moved:
         logger.info("%s %d workflow(s) of executor %d", verb, moved, dead_id)
+    return moved
+
+
+def move_work(
+    way: Session | Database,
+    dead_id: int,
+    *,
+    patience_seconds: float = 0.0,
+    between_chunks: Callable[[], None] = lambda: None,
+) -> int:
+    """A takeover chunk by chunk, without a word of what was moved: how many. Rows that somebody's transaction keeps
+    locked are tried again for so long in all; then they are left to whoever keeps house next.
+    """
+    moved = quarantined = 0
+    patience = time.monotonic() + patience_seconds
+    for _ in range(_ROUNDS):
+        chunk = way.one(calls.take_over_executor, dead_id=dead_id, limit=_TAKEOVER_CHUNK)
+        moved += chunk.moved
+        quarantined += chunk.quarantined
+        if not chunk.remaining:
+            break
+        if chunk.moved + chunk.quarantined == 0:
+            if time.monotonic() >= patience:
+                break
+            time.sleep(_LOCKED_SECONDS)
+        between_chunks()
     if quarantined:
         logger.error("%d workflow(s) of executor %d exceeded their maximum of recovery attempts", quarantined, dead_id)
     return moved

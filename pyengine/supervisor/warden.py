@@ -23,7 +23,7 @@ from ..db.retry import Backoff, OutageLog
 from ..db.sqlstate import is_connection_loss, is_race
 from ..errors import DBOSException, DBOSStepTimeoutError, ExecutorFenced
 from ..logs import logger
-from ..runtime.housekeeping import TAKEOVER_CHUNK
+from ..runtime.housekeeping import move_work
 from ..runtime.notifications import ANY_QUEUE
 from ..runtime.signals import flush_standard_streams
 from ..serialization import Codec
@@ -35,9 +35,8 @@ from .signals import wait
 from .spec import WorkerSpec
 
 _SECOND = 1_000_000_000
-# With rows that are locked: how long it is tried again at once, and how often.
+# With rows that are locked: how long it is tried again at once.
 _PATIENCE_SECONDS = 2.0
-_PAUSE_SECONDS = 0.01
 
 
 def run_warden(
@@ -212,30 +211,14 @@ class Warden:
         return verdict == "ok"
 
     def _hand_over(self, slot: Slot) -> bool:
-        """Chunk by chunk; the living are not forgotten meanwhile. What somebody's transaction keeps locked for long is
-        left to whoever keeps house.
-        """
-        session = self._connect(slot)
-        moved = quarantined = 0
-        patience = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            chunk = session.one(calls.take_over_executor, dead_id=slot.executor_id, limit=TAKEOVER_CHUNK)
-            moved += chunk.moved
-            quarantined += chunk.quarantined
-            if not chunk.remaining:
-                break
-            if chunk.moved + chunk.quarantined == 0:
-                if time.monotonic() > patience:
-                    break
-                time.sleep(_PAUSE_SECONDS)
-            self._watch_if_due()
+        """The living are not forgotten meanwhile."""
+        moved = move_work(
+            self._connect(slot),
+            slot.executor_id,
+            patience_seconds=_PATIENCE_SECONDS,
+            between_chunks=self._watch_if_due,
+        )
         logger.info("Handed over %d workflow(s) of executor %d (process %d)", moved, slot.executor_id, slot.pid)
-        if quarantined:
-            logger.error(
-                "%d workflow(s) of executor %d exceeded their maximum of recovery attempts",
-                quarantined,
-                slot.executor_id,
-            )
         return True
 
     def _announce(self, slot: Slot) -> bool:
