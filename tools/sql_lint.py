@@ -12,7 +12,20 @@ from pathlib import Path
 
 HEADER_PARTS = ("Fence:", "Repeat:", "Locks:", "Raises:")
 # Inlined helpers cannot pin a search_path: the clause stops inlining. They name everything in full.
-INLINED = frozenset({"_now", "_advisory_key"})
+INLINED = frozenset({"_now", "_advisory_key", "_fencing_token"})
+# Helpers of every call, reached only from functions that pin it: the clause would cost more than what they do.
+INHERITING = frozenset(
+    {
+        "_check_enqueue",
+        "_deduplication_holder",
+        "_hold_lease",
+        "_insert_enqueued",
+        "_insert_header",
+        "_insert_headers",
+        "_record_child",
+        "_record_children",
+    }
+)
 # Called by itself, after the commit of what it tells of.
 NOTIFIES = "notify_queues"
 MAX_LINES = 400
@@ -70,7 +83,7 @@ def lint_function(name: str, text: str) -> Iterator[str]:
         yield "a name is lower case with underscores"
     yield from _header(name, text[: match.start()])
     yield from _arguments(text[match.end() - 1 :])
-    if not _PINNED.search(text) and name not in INLINED:
+    if not _PINNED.search(text) and name not in INLINED | INHERITING:
         yield "no `set search_path = pg_catalog, pg_temp`"
     if _COMMENT_ON.findall(text) != [name]:
         yield "no `comment on function` for it (or for another one)"

@@ -155,7 +155,11 @@ def put_in_flight(connection: Connection, workflow_id: str, **columns: Any) -> N
         " values (%s, 'flow', 'app', 1, pyengine._now())",
         (workflow_id,),
     )
-    given: Row = {"workflow_id": workflow_id, "status": "ENQUEUED", "queue": "q", "application": "app"} | columns
+    crashes, limit = columns.get("crashes", 0), columns.get("max_recovery_attempts")
+    is_suspect = crashes >= 3 or (limit is not None and crashes > limit)
+    given: Row = {
+        "workflow_id": workflow_id, "status": "ENQUEUED", "queue": "q", "application": "app", "is_suspect": is_suspect,
+    } | columns  # fmt: skip
     query = sql.SQL("insert into pyengine.in_flight ({}) values ({})").format(
         sql.SQL(", ").join(map(sql.Identifier, given)), sql.SQL(", ").join(map(sql.Placeholder, given))
     )

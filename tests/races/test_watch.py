@@ -90,7 +90,8 @@ def test_two_isolated_executors_take_different_suspects_and_wait_for_nobody(new_
     for name in "ab":
         one.start(name, fence=5)
     one.connection.execute(
-        "update pyengine.in_flight set status = 'ENQUEUED', queue = 'q', executor_id = null, fence = null, crashes = 3"
+        "update pyengine.in_flight set status = 'ENQUEUED', queue = 'q', executor_id = null, fence = null,"
+        " crashes = 3, is_suspect = true"
     )
     one.connection.autocommit = False
 

@@ -2,7 +2,7 @@
 select p.proname::text as function, v.problem
 from pg_catalog.pg_proc as p
 cross join lateral (values
-  (case when not (p.proname = any (%(inlined)s))
+  (case when not (p.proname = any (%(unpinned)s))
           and not ('search_path=pg_catalog, pg_temp' = any (coalesce(p.proconfig, '{}')))
         then 'no pinned search_path' end),
   (case when obj_description(p.oid, 'pg_proc') is null then 'no comment' end),

@@ -87,6 +87,8 @@ begin
   set status = 'ENQUEUED',
     queue = coalesce(i.queue, '_dbos_internal_queue'),
     crashes = i.crashes + case when i.workflow_id = any (v_crashed) then 1 else 0 end,
+    is_suspect = i.is_suspect
+      or i.workflow_id = any (v_crashed) and (i.crashes + 1 >= 3 or coalesce(i.crashes + 1 > i.max_recovery_attempts, false)),
     replay = true,
     executor_id = null,
     fence = null,

@@ -14,14 +14,16 @@ returns void
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $function$
+declare
+  v_lock text;
 begin
   if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
     perform pyengine._refuse_isolation();
   end if;
 
-  perform pg_advisory_xact_lock_shared(pyengine._advisory_key('fence', p_executor_id::text));
+  -- An assignment is an expression; `perform` would be a query, and this runs with every write.
+  v_lock := pg_advisory_xact_lock_shared(pyengine._advisory_key('fence', p_executor_id::text));
 
   perform
   from pyengine.executors as e

@@ -14,7 +14,6 @@ returns text
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $function$
 begin
   if p_deduplication_id is null then

@@ -21,7 +21,6 @@ returns text
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $function$
 declare
   v_is_delayed constant boolean := coalesce(p_delay > interval '0', false);

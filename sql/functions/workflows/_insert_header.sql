@@ -24,7 +24,6 @@ returns boolean
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $function$
 begin
   insert into pyengine.workflows as h

@@ -23,7 +23,6 @@ returns integer[]
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $function$
 declare
   v_now constant timestamptz := pyengine._now();

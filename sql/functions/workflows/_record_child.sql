@@ -19,7 +19,6 @@ returns text
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $function$
 declare

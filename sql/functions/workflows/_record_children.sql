@@ -16,7 +16,6 @@ returns void
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $function$
 declare
   v_now constant timestamptz := pyengine._now();

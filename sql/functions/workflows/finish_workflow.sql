@@ -5,7 +5,7 @@
 -- Interleaving: finish against cancel or a deadline: both delete the row, the second waits, finds nothing and reads the outcome in
 --   a later statement. A takeover waits for the fence. Lost reply: the repeat says 'ok'.
 -- Locks: fence (shared), in-flight row, outcome (insert).
--- Returns: 'ok' | 'fenced' | 'cancelled'. Raises: WF001, WF005.
+-- Returns: 'ok' | 'fenced' | 'cancelled'. Raises: WF001, WF005, WF101 for another status.
 create or replace function pyengine.finish_workflow(
   p_executor_id bigint,
   p_nonce bigint,
@@ -26,6 +26,13 @@ declare
   v_now timestamptz;
   v_is_own boolean;
 begin
+  if p_status not in ('SUCCESS', 'ERROR') then
+    raise exception using
+      errcode = 'WF101',
+      message = 'cannot end a workflow: the status is neither SUCCESS nor ERROR',
+      detail = format('status=%s', p_status),
+      hint = 'Cancel with cancel_workflow.';
+  end if;
   perform pyengine._hold_lease(p_executor_id, p_nonce);
   v_now := pyengine._now();
 
@@ -62,4 +69,4 @@ end;
 $function$;
 
 comment on function pyengine.finish_workflow(bigint, bigint, text, bigint, text, bytea, bytea) is
-  'Store a workflow''s outcome: ok, fenced or cancelled. Raises WF001, WF005.';
+  'Store a workflow''s outcome: ok, fenced or cancelled. Raises WF001, WF005, WF101.';

@@ -7,7 +7,7 @@
 -- Interleaving: as finish_workflow. A row that waits for somebody's open transaction for 50 ms fails the batch.
 -- Plans: rows are found by `= any (ids)` and matched by a hash of the batch: bounded whatever the planner believes of the tables.
 -- Locks: fence (shared), in-flight rows by id, outcomes (insert).
--- Raises: WF001, WF005; 55P03 after 50 ms of waiting.
+-- Raises: WF001, WF005, WF101 for another status; 55P03 after 50 ms of waiting.
 create or replace function pyengine.finish_workflows(
   p_executor_id bigint,
   p_nonce bigint,
@@ -30,6 +30,13 @@ declare
   v_now timestamptz;
   v_ended integer;
 begin
+  if not p_statuses <@ array['SUCCESS', 'ERROR'] then
+    raise exception using
+      errcode = 'WF101',
+      message = 'cannot end a workflow: the status is neither SUCCESS nor ERROR',
+      detail = format('status=%s', p_statuses),
+      hint = 'Cancel with cancel_workflow.';
+  end if;
   perform pyengine._hold_lease(p_executor_id, p_nonce);
   v_now := pyengine._now();
 
@@ -79,4 +86,4 @@ end;
 $function$;
 
 comment on function pyengine.finish_workflows(bigint, bigint, text[], bigint[], text[], bytea[], bytea[]) is
-  'Store the outcomes of many workflows; the positions that were not ended, to be asked for singly. Raises WF001, WF005.';
+  'Store the outcomes of many workflows; the positions that were not ended, to be asked for singly. Raises WF001, WF005, WF101.';

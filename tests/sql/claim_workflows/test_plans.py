@@ -66,7 +66,7 @@ def fill(connection: Connection) -> None:
 def make_suspects(connection: Connection) -> None:
     """A thousand of them, at the head of all queues."""
     connection.execute(
-        "update pyengine.in_flight set crashes = 3, app_version = 'v1', priority = -1"
+        "update pyengine.in_flight set crashes = 3, is_suspect = true, app_version = 'v1', priority = -1"
         " where status = 'ENQUEUED' and workflow_id ~ '^w' and substr(workflow_id, 2)::integer / 4 % 20 = 0"
     )
 

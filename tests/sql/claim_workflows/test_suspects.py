@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from plugins.executors import Connection, Executor, in_flight, put_in_flight, read
+from plugins.executors import Connection, Executor, in_flight, put_in_flight
 from plugins.queueing import claim, enqueue, put_queue
 
 NewExecutor = Callable[..., Executor]
@@ -23,17 +23,6 @@ def put_in_lane(connection: Connection, workflow_id: str, key: str, **columns: A
     connection.execute(
         "insert into pyengine.lanes values ('q', 'app', %s, pyengine._now()) on conflict do nothing", (key,)
     )
-
-
-def test_three_crashes_or_more_than_it_may_make_a_suspect(executor: Executor) -> None:
-    crashes = {"few": (2, None), "three": (3, None), "allowed": (1, 1), "spent": (2, 1), "patient": (3, 9)}
-    for workflow_id, (count, limit) in crashes.items():
-        put(executor.connection, workflow_id, crashes=count, max_recovery_attempts=limit)
-    found = read(
-        executor.connection, "select workflow_id from pyengine.in_flight where is_suspect order by workflow_id"
-    )
-
-    assert [each["workflow_id"] for each in found] == ["patient", "spent", "three"]
 
 
 def test_who_leaves_them_to_others_passes_over_them(executor: Executor) -> None:

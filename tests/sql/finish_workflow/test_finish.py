@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import psycopg
+import pytest
+
 from plugins.executors import Executor, in_flight, outcome, value
 
 
@@ -35,6 +38,15 @@ def test_another_status_under_the_same_fence_is_no_repeat(executor: Executor) ->
     executor.finish("w", 5, "SUCCESS")
 
     assert executor.finish("w", 5, "ERROR") == "fenced"
+
+
+def test_only_the_engine_gives_up_and_cancels(executor: Executor) -> None:
+    executor.start("w", fence=5)
+    with pytest.raises(psycopg.Error, match="neither SUCCESS nor ERROR") as refused:
+        executor.finish("w", 5, "CANCELLED")
+
+    assert refused.value.sqlstate == "WF101"
+    assert in_flight(executor.connection, "w") is not None
 
 
 def test_lost_claim(executor: Executor) -> None:

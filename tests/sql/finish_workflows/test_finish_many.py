@@ -122,7 +122,8 @@ def test_a_fenced_executor_ends_nothing(new_executor: Callable[..., Executor]) -
 def test_an_unknown_status_fails_the_batch(executor: Executor) -> None:
     executor.start("w", fence=5)
     executor.start("v", fence=6)
-    with pytest.raises(psycopg.errors.CheckViolation):
+    with pytest.raises(psycopg.Error, match="neither SUCCESS nor ERROR") as refused:
         many(executor.connection, FINISHES, [finish_row(executor, "w", 5), finish_row(executor, "v", 6, status="X")])
 
+    assert refused.value.sqlstate == "WF101"
     assert read(executor.connection, "select * from pyengine.outcomes") == []

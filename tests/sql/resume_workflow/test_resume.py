@@ -40,7 +40,8 @@ def test_the_run_before_is_fenced(executor: Executor) -> None:
 
 def test_an_exhausted_workflow_can_be_resumed(executor: Executor) -> None:
     executor.start("w", fence=5)
-    executor.finish("w", 5, "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+    executor.finish("w", 5, "ERROR")
+    executor.connection.execute("update pyengine.outcomes set status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED'")
 
     assert resume(executor.connection, "w", "q") == "resumed"
     assert claim(executor, "q") == ["w"]

@@ -51,6 +51,34 @@ def test_of_those_that_ran_in_a_process_that_was_killed_one_at_most_has_crashed(
     assert crashes(new) == expected
 
 
+def test_three_crashes_or_more_than_it_may_make_a_suspect(new_executor: NewExecutor) -> None:
+    old, new = new_executor(**SUPERVISED), new_executor(**SUPERVISED)
+    # How often each crashed before, and how often it may.
+    before = {"few": (1, 100), "third": (2, 100), "allowed": (0, 1), "spent": (1, 1), "patient": (2, 9)}
+    for workflow_id, (count, limit) in before.items():
+        old.start(workflow_id, max_recovery_attempts=limit)
+        old.connection.execute(
+            "update pyengine.in_flight set crashes = %s where workflow_id = %s", (count, workflow_id)
+        )
+    new.mark_dead(old, "child_died")
+    new.take_over(old)
+    found = read(new.connection, "select workflow_id from pyengine.in_flight where is_suspect order by workflow_id")
+
+    assert [each["workflow_id"] for each in found] == ["patient", "spent", "third"]
+
+
+def test_a_suspect_stays_one_when_it_is_handed_over_in_good_order(new_executor: NewExecutor) -> None:
+    old, new = new_executor(**ISOLATED), new_executor()
+    old.start("bad")
+    old.connection.execute("update pyengine.in_flight set crashes = 3, is_suspect = true")
+    new.mark_dead(old, "retired")
+    new.take_over(old)
+
+    assert read(new.connection, "select crashes, is_suspect from pyengine.in_flight") == [
+        {"crashes": 3, "is_suspect": True}
+    ]
+
+
 def test_under_a_supervisor_it_runs_alone_before_it_is_ended(new_executor: NewExecutor) -> None:
     child, isolated, warden = new_executor(**SUPERVISED), new_executor(**ISOLATED), new_executor(**SUPERVISED)
     child.start("bad", max_recovery_attempts=0)
@@ -70,7 +98,8 @@ def test_alone_it_may_crash_as_often_as_it_was_given(new_executor: NewExecutor) 
     warden = new_executor(**SUPERVISED)
     warden.start("bad", max_recovery_attempts=4)
     warden.connection.execute(
-        "update pyengine.in_flight set crashes = 3, status = 'ENQUEUED', queue = 'q', executor_id = null, fence = null"
+        "update pyengine.in_flight set crashes = 3, is_suspect = true, status = 'ENQUEUED', queue = 'q',"
+        " executor_id = null, fence = null"
     )
     ended = []
     for _ in range(2):
