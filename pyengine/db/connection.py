@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg import conninfo, waiting
@@ -19,6 +19,10 @@ from psycopg.errors import Diagnostic
 from psycopg.rows import TupleRow, tuple_row
 
 from ..logs import logger
+
+if TYPE_CHECKING:
+    from .function import Function
+    from .wire import Plan
 
 R = TypeVar("R")
 
@@ -51,12 +55,15 @@ class Connection(psycopg.Connection[TupleRow]):
     is_fresh: bool = True
     # The wait for the standby was given up: what was committed last may be gone after a failover.
     is_unconfirmed: bool = False
+    # How it calls each function; whether bounded.
+    plans: dict[tuple[Function[Any], bool], Plan]
     _deadline: float | None = None
 
     @classmethod
     def open(cls, url: str, **overrides: Any) -> Connection:
         connection = cls.connect(url, autocommit=True, row_factory=tuple_row, **settings(url, **overrides))
         connection.opened_in = os.getpid()
+        connection.plans = {}
         connection.add_notice_handler(connection._heed_notice)
         return connection
 
@@ -126,4 +133,6 @@ def settings(url: str, **overrides: Any) -> dict[str, Any]:
     """The engine's own, where the URL says nothing else."""
     given = conninfo.conninfo_to_dict(url)
     wanted = {**_PATIENCE, "application_name": "pyengine"}
-    return {**{name: value for name, value in wanted.items() if name not in given}, **overrides}
+    # Whatever the database's own encoding: parameters are sent, and rows are read, as UTF-8.
+    forced = {"client_encoding": "UTF8"}
+    return {**{name: value for name, value in wanted.items() if name not in given}, **forced, **overrides}

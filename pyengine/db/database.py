@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,10 +17,10 @@ from ..logs import logger
 from . import calls, greeting
 from .connection import Connection
 from .function import Function
-from .greeting import run
 from .pool import Pool, PoolClosed
 from .retry import Backoff, OutageLog
 from .sqlstate import is_connection_loss, is_race, translate
+from .wire import call
 
 R = TypeVar("R")
 
@@ -79,13 +78,20 @@ class Database:
         self._revive = revive
         self._closed = threading.Event()
         self._pid = os.getpid()
-        self._pool = Pool(self.connect, pool_size)
+        self._pool = Pool(self._connect, pool_size)
 
     def connect(self, **settings: Any) -> Connection:
         """A connection of the caller's own."""
         connection = greeting.connect(self.url, self.schema, is_pooled=self.is_pooled, **settings)
         if connection.is_pooled:
             self.is_pooled = True
+        return connection
+
+    def _connect(self) -> Connection:
+        """A connection for the pool: nobody who holds one waits for a lock longer than 50 ms."""
+        connection = self.connect()
+        if not connection.is_pooled:
+            connection.execute("set lock_timeout = '50ms'")
         return connection
 
     def find_pooler(self) -> bool:
@@ -103,43 +109,26 @@ class Database:
     # -- calling -----------------------------------------------------------------------------------
 
     def one(self, function: Function[R], **arguments: Any) -> R:
-        """Call a function that returns exactly one row (or a scalar)."""
-        return self._one(function, arguments)
+        """Call a function that returns exactly one row (or a scalar). While somebody else's transaction is in the way,
+        no connection is held most of the time.
+        """
+        return function.build(self._call(function, arguments)[0])
 
     def attempt(self, function: Function[R], **arguments: Any) -> R:
-        """As `one`, but a lock is waited for 50 ms at most. Raises Contended for a race that was lost."""
-        return self._one(function, arguments, is_bounded=True, until_won=False)
-
-    def patiently(self, function: Function[R], **arguments: Any) -> R:
-        """As `one`, but while somebody else's transaction is in the way, no connection is held most of the time."""
-        return self._one(function, arguments, is_bounded=True)
-
-    def _one(
-        self, function: Function[R], arguments: dict[str, Any], *, is_bounded: bool = False, until_won: bool = True
-    ) -> R:
-        with_row = self._call(
-            function, arguments, lambda cursor: cursor.fetchone(), is_bounded=is_bounded, until_won=until_won
-        )
-        assert with_row is not None, f"{function.name}() returned no row"
-        return function.build(with_row)
+        """As `one`, but raises Contended when somebody else's transaction is in the way, or another race was lost."""
+        return function.build(self._call(function, arguments, until_won=False)[0])
 
     def all(self, function: Function[R], **arguments: Any) -> list[R]:
         """Call a function that returns a set of rows."""
-        return [function.build(row) for row in self._call(function, arguments, lambda cursor: cursor.fetchall())]
+        return [function.build(row) for row in self._call(function, arguments)]
 
     def _call(
-        self,
-        function: Function[Any],
-        arguments: dict[str, Any],
-        read: Callable[[psycopg.Cursor[Any]], R],
-        *,
-        is_bounded: bool = False,
-        until_won: bool = True,
-    ) -> R:
+        self, function: Function[Any], arguments: dict[str, Any], *, until_won: bool = True
+    ) -> list[tuple[Any, ...]]:
         nonce = arguments.get("nonce") if function.is_executors_own else None
         values = function.bind(arguments)
         return self._repeat(
-            lambda connection: read(run(connection, function, self.schema, values, is_bounded=is_bounded)),
+            lambda connection: call(connection, function, self.schema, values, is_bounded=connection.is_pooled),
             nonce,
             until_won,
         )
@@ -149,11 +138,16 @@ class Database:
         breaks = 0
         while not self._closed.is_set():
             try:
-                with self._connection() as connection:
+                connection = self._take()
+                try:
                     if nonce is not None and not self._is_at_home(nonce, connection):
                         continue
                     answer = work(connection)
-                    self._confirm(connection, is_repeat=breaks > 0)
+                    if connection.is_unconfirmed or breaks:
+                        self._confirm(connection)
+                finally:
+                    connection.is_fresh = False
+                    self._pool.give(connection)
             except PoolClosed:
                 break
             except NotConnected as error:
@@ -193,7 +187,7 @@ class Database:
         connection.close()
         return False
 
-    def _confirm(self, connection: Connection, *, is_repeat: bool) -> None:
+    def _confirm(self, connection: Connection) -> None:
         """Nothing is acknowledged that a synchronous standby may not have.
 
         A commit whose wait for it was given up stands on this server alone; so may one whose reply was lost. A repeat
@@ -202,32 +196,25 @@ class Database:
         """
         if connection.is_unconfirmed:
             logger.warning("A commit was not confirmed by the standby; waiting for it")
-        is_open, backoff = connection.is_unconfirmed or is_repeat, Backoff()
-        while is_open:
-            if self._closed.is_set():
-                raise PoolClosed
+        backoff = Backoff()
+        while not self._closed.is_set():
             connection.is_unconfirmed = False
-            run(connection, calls.await_standby, self.schema, [])
-            is_open = connection.is_unconfirmed
-            if is_open:
-                self._closed.wait(backoff.next())
+            call(connection, calls.await_standby, self.schema, [])
+            if not connection.is_unconfirmed:
+                return
+            self._closed.wait(backoff.next())
+        raise PoolClosed
 
     def check_process(self) -> None:
         if os.getpid() != self._pid:
             raise RuntimeError("the engine was launched in another process: call DBOS.launch() after the fork")
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _take(self) -> Connection:
         self.check_process()
         try:
-            connection = self._pool.take()
+            return self._pool.take()
         except psycopg.OperationalError as error:
             raise NotConnected(error) from error
-        try:
-            yield connection
-        finally:
-            connection.is_fresh = False
-            self._pool.give(connection)
 
     def revive(self) -> None:
         """Start the server again if it is ours to start."""
@@ -262,17 +249,15 @@ class Session:
         return cls(greeting.connect(url, schema, is_pooled=is_pooled), schema)
 
     def one(self, function: Function[R], **arguments: Any) -> R:
-        row = self._run(function, arguments).fetchone()
-        assert row is not None, f"{function.name}() returned no row"
-        return function.build(row)
+        return function.build(self._run(function, arguments)[0])
 
     def all(self, function: Function[R], **arguments: Any) -> list[R]:
-        return [function.build(row) for row in self._run(function, arguments).fetchall()]
+        return [function.build(row) for row in self._run(function, arguments)]
 
-    def _run(self, function: Function[Any], arguments: dict[str, Any]) -> psycopg.Cursor[Any]:
+    def _run(self, function: Function[Any], arguments: dict[str, Any]) -> list[tuple[Any, ...]]:
         self.connection.check_process()
         try:
-            return run(self.connection, function, self.schema, function.bind(arguments))
+            return call(self.connection, function, self.schema, function.bind(arguments))
         except psycopg.Error as error:
             translated = translate(error)
             if translated is error:

@@ -46,27 +46,39 @@ class Function(Generic[R]):
 
 @cache
 def statement(function: Function[Any], schema: str) -> bytes:
-    """The SQL text of a call. Built once per function and schema: the hot path only binds values."""
-    arguments = ", ".join(f"p_{name} => %s::{kind}" for name, kind in function.arguments)
-    call = f"{quote(schema)}.{function.name}({arguments})"
-    return (f"select {', '.join(function.columns)} from {call}" if function.columns else f"select {call}").encode()
+    """The SQL text of a call, for psycopg's cursors."""
+    return _text(function, schema, ["%s"] * len(function.arguments))
 
 
 @cache
-def bounded_statement(function: Function[Any], schema: str) -> bytes:
-    """As `statement`, for a call that waits 50 ms for a lock at most.
+def wire_statement(function: Function[Any], schema: str, is_bounded: bool) -> bytes:
+    """The SQL text of a call, for libpq. `is_bounded`: the call waits 50 ms for a lock at most."""
+    marks = [f"${number}" for number in range(1, len(function.arguments) + 1)]
+    return (_bounded_text if is_bounded else _text)(function, schema, marks)
 
-    The limit holds for this transaction only, also behind a pooler, and costs no round trip. An argument that depends
-    on it makes Postgres set it first.
+
+def _text(function: Function[Any], schema: str, marks: list[str]) -> bytes:
+    arguments = _arguments(function, marks)
+    call = f"{quote(schema)}.{function.name}({', '.join(arguments)})"
+    return (f"select {', '.join(function.columns)} from {call}" if function.columns else f"select {call}").encode()
+
+
+def _bounded_text(function: Function[Any], schema: str, marks: list[str]) -> bytes:
+    """The limit holds for this transaction only, so that it works behind a pooler, and costs no round trip. An argument
+    that depends on it makes Postgres set it first.
     """
-    first, *others = function.arguments
-    arguments = [f"p_{first[0]} => case when t.is_set is not null then %s::{first[1]} end"]
-    arguments += [f"p_{name} => %s::{kind}" for name, kind in others]
+    kind = function.arguments[0][1]
+    marks = [f"case when t.is_set is not null then {marks[0]}::{kind} end", *marks[1:]]
     columns = ", ".join(f"r.{name}" for name in function.columns or ("answer",))
     return (
         f"select {columns} from (select set_config('lock_timeout', '50ms', true) offset 0) as t (is_set), "
-        f"{quote(schema)}.{function.name}({', '.join(arguments)}) as r{'' if function.columns else ' (answer)'}"
+        f"{quote(schema)}.{function.name}({', '.join(_arguments(function, marks))}) "
+        f"as r{'' if function.columns else ' (answer)'}"
     ).encode()
+
+
+def _arguments(function: Function[Any], marks: list[str]) -> list[str]:
+    return [f"p_{name} => {mark}::{kind}" for (name, kind), mark in zip(function.arguments, marks, strict=True)]
 
 
 def quote(identifier: str) -> str:

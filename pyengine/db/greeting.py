@@ -8,8 +8,8 @@ import psycopg
 
 from . import calls
 from .connection import Connection
-from .function import Function, bounded_statement, statement
 from .rows import Greeting
+from .wire import call
 
 # A server that accepts connections and then says nothing must not hold its caller for ever.
 _SECONDS = 10.0
@@ -27,8 +27,7 @@ def connect(url: str, schema: str, *, is_pooled: bool | None = None, **settings:
     connection = Connection.open(url, **({"prepare_threshold": None} if is_pooled else {}), **settings)
     try:
         connection.limit(_SECONDS)
-        row = run(connection, calls.greet, schema, []).fetchone()
-        assert row is not None
+        (row,) = call(connection, calls.greet, schema, [])
         greeting = Greeting._make(row)
         if greeting.is_standby:
             raise StandbyRefused("the server is a standby that takes no writes")
@@ -41,10 +40,3 @@ def connect(url: str, schema: str, *, is_pooled: bool | None = None, **settings:
         connection.close()
         raise
     return connection
-
-
-def run(
-    connection: Connection, function: Function[Any], schema: str, values: list[Any], *, is_bounded: bool = False
-) -> psycopg.Cursor[Any]:
-    query = (bounded_statement if is_bounded else statement)(function, schema)
-    return connection.execute(query, values, binary=True)

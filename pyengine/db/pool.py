@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ConnStatus, TransactionStatus
 
 from .connection import Connection
 
@@ -59,7 +59,8 @@ class Pool:
 
     def give(self, connection: Connection) -> None:
         """Take a connection back; one that is broken, or inside a transaction, is closed instead."""
-        is_usable = not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
+        pgconn = connection.pgconn
+        is_usable = pgconn.status == ConnStatus.OK and pgconn.transaction_status == TransactionStatus.IDLE
         with self._changed:
             self._lent.discard(connection)
             if is_usable and not self._is_closed:

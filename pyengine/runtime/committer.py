@@ -74,7 +74,7 @@ class Committer:
         """Write a row, with whatever is to be written meanwhile, and return its verdict. Blocks the thread."""
         if threading.current_thread() is threading.main_thread():
             # Ctrl-C may break it off anywhere: it commits for nobody, and nobody for it.
-            return self._database.patiently(batch.one, **arguments)
+            return self._database.one(batch.one, **arguments)
         self._database.check_process()
         request = Request(batch, arguments)
         waiter = _ThreadWaiter()

@@ -232,14 +232,14 @@ def test_who_lost_its_own_connection_looks_for_nobody_until_it_beats_again(
 ) -> None:
     """Others may have lost theirs too, and be only slower to come back."""
     looks: list[bool] = []
-    run = database.run
+    call = database.call
 
     def noting(connection: Any, function: Any, schema: str, values: list[Any], **options: Any) -> Any:
         if function.name == "housekeep":
             looks.append(values[-1])
-        return run(connection, function, schema, values, **options)
+        return call(connection, function, schema, values, **options)
 
-    monkeypatch.setattr(database, "run", noting)
+    monkeypatch.setattr(database, "call", noting)
     launch(lease_ttl_seconds=6)
     beat = facts.wait("select liveness_pid from pyengine.executors")
     wait_until(lambda: looks, what="a round")

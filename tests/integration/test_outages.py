@@ -247,13 +247,13 @@ def test_an_idle_executor_is_quiet(
     launch: Launch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     statements: Counter[str] = Counter()
-    run = database.run
+    call = database.call
 
     def counting(connection: Any, function: Any, *arguments: Any, **options: Any) -> Any:
         statements[function.name] += 1
-        return run(connection, function, *arguments, **options)
+        return call(connection, function, *arguments, **options)
 
-    monkeypatch.setattr(database, "run", counting)
+    monkeypatch.setattr(database, "call", counting)
     for name in ("one", "two", "three"):
         Queue(name, concurrency=2)
 

@@ -55,7 +55,7 @@ class FakeDatabase:
             return [place for place, each in enumerate(ids, 1) if each in self.left_over]
         return f"alone {ids[0]}"
 
-    def patiently(self, function: Any, **arguments: Any) -> Any:
+    def one(self, function: Any, **arguments: Any) -> Any:
         self.calls.append(("main " + function.name, [arguments["workflow_id"]]))
         self._pass_gate()
         return "main"

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import psycopg
 import pytest
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ConnStatus, TransactionStatus
 
 from pyengine.db.connection import Connection
 from pyengine.db.pool import Pool, PoolClosed
@@ -99,17 +99,21 @@ def test_no_more_is_claimed_than_there_are_threads_for() -> None:
     assert load.room() == 0
 
 
-class _Info:
+class _Link:
+    """A connection as libpq sees it."""
+
+    status = ConnStatus.OK
     transaction_status = TransactionStatus.IDLE
 
 
 class _Fake:
     def __init__(self) -> None:
         self.closed = False
-        self.info = _Info()
+        self.pgconn = _Link()
 
     def close(self) -> None:
         self.closed = True
+        self.pgconn.status = ConnStatus.BAD
 
     def cut(self) -> None:
         self.was_cut = True
@@ -147,7 +151,7 @@ def test_a_broken_connection_makes_room_for_a_new_one() -> None:
     made.give(one)
     two = made.take()
     assert two is not one
-    cast(Any, two).info.transaction_status = TransactionStatus.INERROR
+    cast(Any, two).pgconn.transaction_status = TransactionStatus.INERROR
     made.give(two)
     assert two.closed
     three = made.take()
