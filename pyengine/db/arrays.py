@@ -17,6 +17,7 @@ from psycopg.pq import Format
 _HEAD = struct.Struct(">iiIii")
 _LENGTH = struct.Struct(">i")
 _NULL = _LENGTH.pack(-1)
+_JSONB_VERSION = b"\x01"
 
 
 class Array:
@@ -49,12 +50,21 @@ class DoubleArray(Array):
     oid = 1022
 
 
+class JsonbArray(Array):
+    oid = 3807
+
+
 def texts(values: Sequence[str | None]) -> TextArray:
     return TextArray(_pack(25, [None if value is None else value.encode() for value in values]))
 
 
 def payloads(values: Sequence[bytes | None]) -> ByteaArray:
     return ByteaArray(_pack(17, values))
+
+
+def jsonbs(values: Sequence[str | None]) -> JsonbArray:
+    """Of JSON texts."""
+    return JsonbArray(_pack(3802, [None if value is None else _JSONB_VERSION + value.encode() for value in values]))
 
 
 def bigints(values: Sequence[int | None]) -> BigintArray:
@@ -96,5 +106,5 @@ class _ArrayDumper(Dumper):
         return obj.data
 
 
-for _kind in (TextArray, ByteaArray, BigintArray, IntegerArray, DoubleArray):
+for _kind in (TextArray, ByteaArray, BigintArray, IntegerArray, DoubleArray, JsonbArray):
     psycopg.adapters.register_dumper(_kind, type(f"{_kind.__name__}Dumper", (_ArrayDumper,), {"oid": _kind.oid}))

@@ -6,13 +6,15 @@ where verdicts other than the usual one come from.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from . import arrays, calls
 from .function import Function
-from .rows import CheckpointVerdict, EnqueueVerdict, StartVerdict
+from .rows import CheckpointVerdict, EnqueueVerdict, SleepVerdict, StartVerdict
 
 R = TypeVar("R")
 
@@ -35,9 +37,9 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Batch(Generic[R]):
-    """`shared`: arguments that must be the same for all rows of a call, the executor's among them. `singly`: those that
-    only the function for one knows; a row that has any of them goes alone. `done` is the verdict on a row that the
-    function for many took, of the row's arguments and what that function returned. `payloads`: what can be large.
+    """`shared`: arguments that must be the same for all rows of a call, the executor's among them. `payloads`: what can
+    be large, by its length. `done` is the verdict on a row that the function for many took, of the row's arguments and
+    what that function returned.
     """
 
     one: Function[R]
@@ -45,16 +47,15 @@ class Batch(Generic[R]):
     shared: tuple[str, ...]
     columns: tuple[Column, ...]
     payloads: tuple[str, ...]
-    singly: tuple[str, ...]
     left_over: Callable[[Any], Sequence[int]]
     done: Callable[[Arguments, Any], R]
 
-    def key(self, arguments: Arguments) -> tuple[Any, ...] | None:
-        """What rows of one call have in common; None for a row that goes alone."""
-        for name in self.singly:
-            if arguments[name] is not None:
-                return None
+    def key(self, arguments: Arguments) -> tuple[Any, ...]:
+        """What rows of one call have in common."""
         return (self.one.name, *[arguments[name] for name in self.shared])
+
+    def size(self, arguments: Arguments) -> int:
+        return sum(len(arguments[name]) for name in self.payloads if arguments[name] is not None)
 
     def gather(self, rows: Sequence[Arguments]) -> Arguments:
         """The arguments of one call for all these rows."""
@@ -76,6 +77,11 @@ def _seconds(values: Sequence[Any]) -> arrays.DoubleArray:
     return arrays.doubles([value.total_seconds() for value in values])
 
 
+def _lists(values: Sequence[Any]) -> arrays.JsonbArray:
+    """Arrays of arrays are rectangular in Postgres: lists of any length go as JSON."""
+    return arrays.jsonbs([None if value is None else json.dumps(value) for value in values])
+
+
 def _started(arguments: Arguments, reply: Any) -> StartVerdict:
     limits = [arguments["deadline"]] if arguments["deadline"] is not None else []
     if arguments["timeout"] is not None:
@@ -83,6 +89,17 @@ def _started(arguments: Arguments, reply: Any) -> StartVerdict:
     return _STARTED._replace(
         fence=arguments["fence"], fencing_token=reply.fencing_token, deadline=min(limits) if limits else None
     )
+
+
+def _asleep(arguments: Arguments, reply: Any) -> SleepVerdict:
+    if reply.kept_ids is not None:
+        asked = (arguments["workflow_id"], arguments["step_id"])
+        for workflow_id, step_id, wake_at in zip(reply.kept_ids, reply.kept_step_ids, reply.kept_until, strict=True):
+            if (workflow_id, step_id) == asked:
+                left = max(wake_at - reply.server_time, timedelta(0))
+                return SleepVerdict("existing", arguments["name"], wake_at, left)
+    duration = arguments["duration"]
+    return SleepVerdict("stored", arguments["name"], reply.server_time + duration, duration)
 
 
 _STARTED = StartVerdict("yours", *[None] * (len(StartVerdict._fields) - 1))
@@ -99,8 +116,10 @@ _HEADER = (
     Column("timeout", "timeouts", list),
     Column("deadline", "deadlines", list),
     Column("max_recovery_attempts", "max_recovery_attempts", arrays.integers),
+    Column("attributes", "attributes", arrays.jsonbs),
     Column("authenticated_user", "authenticated_users", arrays.texts),
     Column("assumed_role", "assumed_roles", arrays.texts),
+    Column("authenticated_roles", "authenticated_roles", _lists),
     Column("parent_id", "parent_ids", arrays.texts),
     Column("parent_fence", "parent_fences", arrays.bigints),
     Column("parent_step_id", "parent_step_ids", arrays.integers),
@@ -111,8 +130,7 @@ STARTS: Batch[StartVerdict] = Batch(
     many=calls.start_workflows,
     shared=("executor_id", "nonce", "application", "app_version"),
     columns=(Column("fence", "fences", arrays.bigints), *_HEADER),
-    payloads=("inputs",),
-    singly=("authenticated_roles", "attributes"),
+    payloads=("inputs", "attributes"),
     left_over=_left_over,
     done=_started,
 )
@@ -128,9 +146,9 @@ ENQUEUES: Batch[EnqueueVerdict] = Batch(
         Column("priority", "priorities", arrays.integers),
         Column("deduplication_id", "deduplication_ids", arrays.texts),
         Column("delay", "delays", list),
+        Column("schedule_name", "schedule_names", arrays.texts),
     ),
-    payloads=("inputs",),
-    singly=("authenticated_roles", "attributes", "schedule_name"),
+    payloads=("inputs", "attributes"),
     left_over=_own,
     done=lambda arguments, reply: _ENQUEUED,
 )
@@ -149,9 +167,37 @@ CHECKPOINTS: Batch[CheckpointVerdict] = Batch(
         Column("elapsed", "elapsed", _seconds),
     ),
     payloads=("output", "error"),
-    singly=(),
     left_over=_own,
     done=lambda arguments, reply: _STORED,
+)
+SLEEPS: Batch[SleepVerdict] = Batch(
+    one=calls.record_sleep,
+    many=calls.record_sleeps,
+    shared=("executor_id", "nonce", "name"),
+    columns=(
+        Column("workflow_id", "workflow_ids", arrays.texts),
+        Column("fence", "fences", arrays.bigints),
+        Column("step_id", "step_ids", arrays.integers),
+        Column("duration", "durations", _seconds),
+    ),
+    payloads=(),
+    left_over=_left_over,
+    done=_asleep,
+)
+ATTEMPTS: Batch[str] = Batch(
+    one=calls.record_attempt,
+    many=calls.record_attempts,
+    shared=("executor_id", "nonce"),
+    columns=(
+        Column("workflow_id", "workflow_ids", arrays.texts),
+        Column("fence", "fences", arrays.bigints),
+        Column("step_id", "step_ids", arrays.integers),
+        Column("attempt", "attempts", arrays.integers),
+        Column("error", "errors", arrays.payloads),
+    ),
+    payloads=("error",),
+    left_over=_own,
+    done=lambda arguments, reply: "ok",
 )
 FINISHES: Batch[str] = Batch(
     one=calls.finish_workflow,
@@ -165,7 +211,6 @@ FINISHES: Batch[str] = Batch(
         Column("error", "errors", arrays.payloads),
     ),
     payloads=("output", "error"),
-    singly=(),
     left_over=_own,
     done=lambda arguments, reply: "ok",
 )

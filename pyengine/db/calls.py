@@ -17,8 +17,8 @@ _PARENT = "parent_id text, parent_fence bigint, parent_step_id integer"
 # Of many workflows; what is null for all of them may be null itself.
 _NAMES = "start_tokens bigint[], workflow_ids text[], names text[], class_names text[], config_names text[]"
 _LIMITS = (
-    "timeouts interval[], deadlines timestamptz[], max_recovery_attempts integer[], authenticated_users text[], "
-    "assumed_roles text[]"
+    "timeouts interval[], deadlines timestamptz[], max_recovery_attempts integer[], attributes jsonb[], "
+    "authenticated_users text[], assumed_roles text[], authenticated_roles jsonb[]"
 )
 _PARENTS = "parent_ids text[], parent_fences bigint[], parent_step_ids integer[]"
 
@@ -77,7 +77,8 @@ start_workflows = Function(
 enqueue_workflows: Function[list[int]] = Function(
     "enqueue_workflows",
     f"{_EXECUTOR}, application text, {_NAMES}, app_versions text[], inputs bytea[], queues text[], "
-    f"partition_keys text[], priorities integer[], deduplication_ids text[], delays interval[], {_LIMITS}, {_PARENTS}",
+    f"partition_keys text[], priorities integer[], deduplication_ids text[], delays interval[], {_LIMITS}, "
+    f"schedule_names text[], {_PARENTS}",
 )
 claim_workflows = Function(
     "claim_workflows",
@@ -111,7 +112,16 @@ record_checkpoints: Function[list[int]] = Function(
     "errors bytea[], child_ids text[], elapsed double precision[]",
 )
 record_sleep = Function("record_sleep", _CLAIMED + ", step_id integer, name text, duration interval", rows.SleepVerdict)
+record_sleeps = Function(
+    "record_sleeps",
+    _EXECUTOR + ", name text, workflow_ids text[], fences bigint[], step_ids integer[], durations double precision[]",
+    rows.SleepsVerdict,
+)
 record_attempt: Function[str] = Function("record_attempt", _CLAIMED + ", step_id integer, attempt integer, error bytea")
+record_attempts: Function[list[int]] = Function(
+    "record_attempts",
+    _EXECUTOR + ", workflow_ids text[], fences bigint[], step_ids integer[], attempts integer[], errors bytea[]",
+)
 load_checkpoints = Function("load_checkpoints", "workflow_id text", rows.Checkpoint)
 
 # queues and schedules

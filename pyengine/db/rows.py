@@ -107,6 +107,14 @@ class SleepVerdict(NamedTuple):
     remaining: timedelta | None
 
 
+class SleepsVerdict(NamedTuple):
+    left_over: list[int]
+    server_time: datetime
+    kept_ids: list[str] | None
+    kept_step_ids: list[int] | None
+    kept_until: list[datetime] | None
+
+
 class Checkpoint(NamedTuple):
     step_id: int
     name: str | None

@@ -59,10 +59,11 @@ def _chunks(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
     chunk: list[_Row] = []
     size = 0
     for row in rows:
-        size += len(row[3]["inputs"])
+        own = ENQUEUES.size(row[3])
+        size += own
         if chunk and (len(chunk) >= MAX_ROWS or size > MAX_BYTES):
             yield chunk
-            chunk, size = [], len(row[3]["inputs"])
+            chunk, size = [], own
         chunk.append(row)
     if chunk:
         yield chunk
@@ -71,7 +72,7 @@ def _chunks(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
 async def _enqueue_chunk(io: Io, executor: Executor, queue: QueueSpec, chunk: list[_Row]) -> list[tuple[int, Started]]:
     """One transaction; what it leaves over is asked for singly, which finds the verdict or the error."""
     alone = set(range(1, len(chunk) + 1))
-    if len(chunk) > 1 and all(chunk[0][3][name] is None for name in ENQUEUES.singly):
+    if len(chunk) > 1:
         try:
             alone = set(await _write(io, executor, chunk))
         except Exception as error:

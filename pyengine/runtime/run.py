@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..db import calls
-from ..db.batches import CHECKPOINTS, Arguments, Batch
+from ..db.batches import CHECKPOINTS, SLEEPS, Arguments, Batch
 from ..db.rows import Checkpoint, CheckpointVerdict
 from ..errors import (
     ClaimLost,
@@ -178,15 +177,9 @@ class Run:
 
     async def sleep(self, io: Io, step_id: int, seconds: float) -> None:
         """Sleep until an instant that is fixed, durably, before the first sleep and kept by every replay."""
-        verdict = await self.call(
-            io,
-            lambda: self.executor.database.one(
-                calls.record_sleep,
-                **self.claim,
-                step_id=step_id,
-                name="DBOS.sleep",
-                duration=timedelta(seconds=seconds),
-            ),
+        duration = timedelta(seconds=seconds)
+        verdict = await self.commit(
+            io, SLEEPS, {**self.claim, "step_id": step_id, "name": "DBOS.sleep", "duration": duration}
         )
         self.heed(verdict.verdict)
         if verdict.name != "DBOS.sleep":

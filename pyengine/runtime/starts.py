@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
-
-from psycopg.types.json import Jsonb
 
 from ..db import calls
 from ..db.batches import ENQUEUES, STARTS, Arguments, Batch
@@ -198,7 +197,7 @@ class Start:
             "app_version": (self.queue and settings.app_version) or self.executor.app_version,
             "inputs": inputs,
             "max_recovery_attempts": self.spec.max_recovery_attempts,
-            "attributes": None if settings.attributes is None else Jsonb(settings.attributes),
+            "attributes": None if settings.attributes is None else json.dumps(settings.attributes),
             "authenticated_user": settings.authenticated_user,
             "assumed_role": settings.assumed_role,
             "authenticated_roles": settings.authenticated_roles,

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
-from ..db import calls
+from ..db.batches import ATTEMPTS
 from ..db.rows import Checkpoint
 from ..errors import DBOSException, DBOSMaxStepRetriesExceeded, DBOSStepTimeoutError
 from .context import Frame, StepStatus, check_frame, current_frame, recording_run
@@ -206,16 +206,15 @@ class _Attempts:
         )
         if attempt >= self.spec.max_attempts:
             return
-        encoded = self.codec.encode_error(error)
-        database, step_id = self.run.executor.database, self.status.step_id
-        self.run.heed(
-            await self.run.call(
-                self.io,
-                lambda: database.one(
-                    calls.record_attempt, **self.run.claim, step_id=step_id, attempt=attempt, error=encoded
-                ),
-            )
-        )
+        # Together with those that fail at the same time: when what all of them call is down, that is many.
+        row = {
+            **self.run.claim,
+            "step_id": self.status.step_id,
+            "attempt": attempt,
+            "error": self.codec.encode_error(error),
+        }
+        verdict = await self.run.commit(self.io, ATTEMPTS, row)
+        self.run.heed(verdict)
         await self.run.pause(self.io, self._delay(attempt))
 
     def _delay(self, attempt: int) -> float:

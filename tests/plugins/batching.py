@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from plugins.executors import Connection, Executor, Row, read, token
-from pyengine.db.batches import CHECKPOINTS, ENQUEUES, FINISHES, STARTS, Batch
+from pyengine.db.batches import ATTEMPTS, CHECKPOINTS, ENQUEUES, FINISHES, SLEEPS, STARTS, Batch
 from pyengine.db.function import Function, statement
 
 R = TypeVar("R")
@@ -17,7 +17,8 @@ _HEADER = (
     "authenticated_user", "assumed_role", "authenticated_roles", "parent_id", "parent_fence", "parent_step_id",
 )  # fmt: skip
 _ENQUEUE = ("partition_key", "priority", "deduplication_id", "delay", "schedule_name")
-_WRITTEN = ("workflows", "in_flight", "lanes", "outcomes", "checkpoints")
+_WRITTEN = ("workflows", "in_flight", "lanes", "outcomes", "checkpoints", "step_attempts")
+BATCHES: tuple[Batch[Any], ...] = (STARTS, ENQUEUES, CHECKPOINTS, SLEEPS, ATTEMPTS, FINISHES)
 
 
 def start_row(executor: Executor, workflow_id: str, fence: int | None = None, **arguments: Any) -> Row:
@@ -37,6 +38,16 @@ def enqueue_row(executor: Executor | None, workflow_id: str, /, **arguments: Any
 def checkpoint_row(executor: Executor, workflow_id: str, fence: int, step_id: int = 1, **arguments: Any) -> Row:
     given: Row = {**executor.me, "workflow_id": workflow_id, "fence": fence, "step_id": step_id, "name": "step"}
     return given | {"output": b"j1", "error": None, "child_id": None, "elapsed": timedelta(0)} | arguments
+
+
+def sleep_row(executor: Executor, workflow_id: str, fence: int, step_id: int = 1, **arguments: Any) -> Row:
+    given: Row = {**executor.me, "workflow_id": workflow_id, "fence": fence, "step_id": step_id, "name": "DBOS.sleep"}
+    return given | {"duration": timedelta(seconds=60)} | arguments
+
+
+def attempt_row(executor: Executor, workflow_id: str, fence: int, attempt: int = 1, **arguments: Any) -> Row:
+    given: Row = {**executor.me, "workflow_id": workflow_id, "fence": fence, "step_id": 1, "attempt": attempt}
+    return given | {"error": b"e"} | arguments
 
 
 def finish_row(executor: Executor, workflow_id: str, fence: int, **arguments: Any) -> Row:
@@ -86,7 +97,7 @@ def written(connection: Connection) -> dict[str, list[Row]]:
 
 def make_patient(connection: Connection) -> None:
     """Let the functions for many wait for locks as long as those for one do, so that a test can watch them wait."""
-    for batch in (STARTS, ENQUEUES, CHECKPOINTS, FINISHES):
+    for batch in BATCHES:
         found = connection.execute(
             "select p.oid::regprocedure::text from pg_proc as p"
             " where p.pronamespace = 'pyengine'::regnamespace and p.proname = %s",
@@ -108,4 +119,4 @@ def wipe(connection: Connection, *kept: str) -> None:
             )
 
 
-__all__ = ["CHECKPOINTS", "ENQUEUES", "FINISHES", "STARTS", "Batch"]
+__all__ = ["ATTEMPTS", "CHECKPOINTS", "ENQUEUES", "FINISHES", "SLEEPS", "STARTS", "Batch"]

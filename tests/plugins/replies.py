@@ -11,17 +11,21 @@ from datetime import timedelta
 from typing import Any
 
 from plugins.batching import (
+    ATTEMPTS,
     CHECKPOINTS,
     ENQUEUES,
     FINISHES,
+    SLEEPS,
     STARTS,
     Batch,
+    attempt_row,
     checkpoint_row,
     enqueue_row,
     finish_row,
     make_patient,
     many,
     parent_of,
+    sleep_row,
     start_row,
 )
 from plugins.executors import Connection, Executor, Row, put_in_flight, read, row, rows, value
@@ -160,6 +164,14 @@ def _checkpoints(world: World, executor: Executor) -> tuple[Batch[Any], list[Row
     return CHECKPOINTS, [checkpoint_row(executor, "w", OWNER_FENCE, step_id) for step_id in (1, 2)]
 
 
+def _sleeps(world: World, executor: Executor) -> tuple[Batch[Any], list[Row]]:
+    return SLEEPS, [sleep_row(executor, "w", OWNER_FENCE, step_id) for step_id in (1, 2)]
+
+
+def _attempts(world: World, executor: Executor) -> tuple[Batch[Any], list[Row]]:
+    return ATTEMPTS, [attempt_row(executor, "w", OWNER_FENCE, attempt) for attempt in (1, 2)]
+
+
 def _finishes(world: World, executor: Executor) -> tuple[Batch[Any], list[Row]]:
     return FINISHES, [
         finish_row(executor, workflow_id, fence) for workflow_id, fence in (("w", OWNER_FENCE), ("overdue", 8))
@@ -196,6 +208,9 @@ CALLS: dict[str, Call] = {
     "starts of children": Call(_many(lambda w, e: _starts(w, e, is_child=True)), [], [1, 2], "new"),
     "enqueues": Call(_many(_enqueues), [], [1, 2], "new"),
     "checkpoints": Call(_many(_checkpoints), [], [1, 2], "w"),
+    # What was fixed or remembered is answered together, too: a repeat leaves nothing over.
+    "sleeps": Call(_many(_sleeps), [], [], "w"),
+    "attempts": Call(_many(_attempts), [], [], "w"),
     "finishes": Call(_many(_finishes), [], [1, 2], "w"),
     "claim": Call(lambda w, e: claim(e, fence=11), ["queued"], ["queued"], "queued"),
     "checkpoint": Call(

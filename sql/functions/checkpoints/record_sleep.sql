@@ -26,7 +26,8 @@ begin
   perform pyengine._hold_lease(p_executor_id, p_nonce);
   v_now := pyengine._now();
   name := p_name;
-  wake_at := v_now + p_duration;
+  -- Days are seconds here: by the calendar of the session's time zone a day may be an hour longer or shorter.
+  wake_at := v_now + make_interval(secs => extract(epoch from p_duration)::double precision);
   verdict := 'stored';
 
   insert into pyengine.checkpoints as c (workflow_id, step_id, name, wake_at, started_at, completed_at)

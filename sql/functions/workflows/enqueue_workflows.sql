@@ -2,7 +2,7 @@
 --
 -- The batch of enqueue_workflow: an id that is taken, a deduplication key that is held, a parent whose claim is over, or what
 --   enqueue_workflow would refuse comes back as a position and is asked for by itself, where its verdict or error is found.
--- An argument that is null for all of the batch may be null itself.
+-- An argument that is null for all of the batch may be null itself. p_authenticated_roles: of each row a JSON array.
 -- Fence: as enqueue_workflow, once for all. Repeat: all positions that the first call enqueued come back.
 -- Interleaving: batches that meet on ids or on deduplication keys take them in one order: all headers by id first, then all keys by
 --   queue and key; in a batch nothing is released. A row that waits for somebody's open transaction for 50 ms fails the batch.
@@ -29,8 +29,11 @@ create or replace function pyengine.enqueue_workflows(
   p_timeouts interval[],
   p_deadlines timestamptz[],
   p_max_recovery_attempts integer[],
+  p_attributes jsonb[],
   p_authenticated_users text[],
   p_assumed_roles text[],
+  p_authenticated_roles jsonb[],
+  p_schedule_names text[],
   p_parent_ids text[],
   p_parent_fences bigint[],
   p_parent_step_ids integer[]
@@ -104,7 +107,7 @@ begin
 
   v_left_over := pyengine._insert_headers(
     p_start_tokens, p_workflow_ids, p_names, p_class_names, p_config_names, p_application, p_inputs, p_authenticated_users,
-    p_assumed_roles, p_parent_ids, v_untried
+    p_assumed_roles, p_authenticated_roles, p_attributes, p_schedule_names, p_parent_ids, v_untried
   );
 
   if p_partition_keys is not null then
@@ -168,5 +171,5 @@ $function$;
 
 comment on function pyengine.enqueue_workflows(
   bigint, bigint, text, bigint[], text[], text[], text[], text[], text[], bytea[], text[], text[], integer[], text[],
-  interval[], interval[], timestamptz[], integer[], text[], text[], text[], bigint[], integer[]
+  interval[], interval[], timestamptz[], integer[], jsonb[], text[], text[], jsonb[], text[], text[], bigint[], integer[]
 ) is 'Put many workflows on queues; the positions that were not enqueued are to be asked for singly. Raises WF001, WF005.';

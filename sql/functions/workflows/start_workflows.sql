@@ -2,7 +2,7 @@
 --
 -- The batch of start_workflow: an id that is taken, or a parent whose claim is over, comes back as a position (from 1) in `left_over`
 --   and is asked for by itself, where its verdict is found.
--- An argument that is null for all of the batch may be null itself.
+-- An argument that is null for all of the batch may be null itself. p_authenticated_roles: of each row a JSON array.
 -- server_time is the instant from which timeouts count: the deadline of a row is least(its deadline, server_time + its timeout).
 -- Fence: as start_workflow, once for all; p_fences become the rows' fences. Repeat: all positions come back.
 -- Interleaving: as start_workflow. A parent cannot leave this executor meanwhile (its fence is held); it can be cancelled, and
@@ -25,8 +25,10 @@ create or replace function pyengine.start_workflows(
   p_timeouts interval[],
   p_deadlines timestamptz[],
   p_max_recovery_attempts integer[],
+  p_attributes jsonb[],
   p_authenticated_users text[],
   p_assumed_roles text[],
+  p_authenticated_roles jsonb[],
   p_parent_ids text[],
   p_parent_fences bigint[],
   p_parent_step_ids integer[]
@@ -59,7 +61,7 @@ begin
 
   left_over := pyengine._insert_headers(
     p_start_tokens, p_workflow_ids, p_names, p_class_names, p_config_names, p_application, p_inputs, p_authenticated_users,
-    p_assumed_roles, p_parent_ids, v_orphans
+    p_assumed_roles, p_authenticated_roles, p_attributes, null, p_parent_ids, v_orphans
   );
 
   -- After the headers, which may have had to wait: a workflow of this id that was deleted meanwhile had smaller tokens.
@@ -85,5 +87,5 @@ $function$;
 
 comment on function pyengine.start_workflows(
   bigint, bigint, text, text, bigint[], bigint[], text[], text[], text[], text[], bytea[], interval[], timestamptz[], integer[],
-  text[], text[], text[], bigint[], integer[]
+  jsonb[], text[], text[], jsonb[], text[], bigint[], integer[]
 ) is 'Start many workflows on the calling executor; the positions left over are to be asked for singly. Raises WF001, WF005.';

@@ -9,22 +9,26 @@ from datetime import timedelta
 import pytest
 
 from plugins.batching import (
+    ATTEMPTS,
     CHECKPOINTS,
     ENQUEUES,
     FINISHES,
+    SLEEPS,
     STARTS,
+    attempt_row,
     checkpoint_row,
     enqueue_row,
     finish_row,
     many,
     parent_of,
+    sleep_row,
     start_row,
 )
 from plugins.executors import Connection, Executor, Row, read
 from plugins.queueing import put_queue
 
 SIZE = 20
-TABLES = ("workflows", "in_flight", "outcomes", "checkpoints", "lanes")
+TABLES = ("workflows", "in_flight", "outcomes", "checkpoints", "step_attempts", "lanes")
 
 
 def rows_read(connection: Connection) -> Counter[str]:
@@ -61,6 +65,11 @@ def fill(connection: Connection, count: int) -> None:
         " select 'x' || n, s, 'step', pyengine._now(), pyengine._now()"
         f" from generate_series(1, {2 * count}) as n, generate_series(1, 2) as s"
     )
+    connection.execute(
+        "insert into pyengine.step_attempts (workflow_id, step_id, attempt, error, failed_at)"
+        " select 'x' || n, 3, a, 'e', pyengine._now()"
+        f" from generate_series(1, {count}) as n, generate_series(1, 2) as a"
+    )
 
 
 def batches(executor: Executor, name: str, fence: int) -> dict[str, tuple[Callable[[], list[int]], list[int]]]:
@@ -73,6 +82,11 @@ def batches(executor: Executor, name: str, fence: int) -> dict[str, tuple[Callab
     steps = [checkpoint_row(executor, each, fence, step_id) for each in ids for step_id in (1, 2)]
     steps.append(checkpoint_row(executor, ids[0], fence, 1))
     steps.append(checkpoint_row(executor, f"{name}p", 5, 1))
+    # A sleep of a claim that is not held, and one under the number of another step.
+    sleeps = [sleep_row(executor, each, fence, step_id) for each in ids for step_id in (3, 4)]
+    sleeps += [sleep_row(executor, ids[0], 5, 5), sleep_row(executor, f"{name}p", 5, 1)]
+    failed = [attempt_row(executor, each, fence, attempt, step_id=5) for each in ids for attempt in (1, 2)]
+    failed.append(attempt_row(executor, ids[0], 5))
     ends = [finish_row(executor, each, fence) for each in ids] + [finish_row(executor, ids[0], fence)]
     queued = [
         enqueue_row(executor, f"{name}q{n}", deduplication_id=f"{name}{n % (SIZE - 1)}", timeout=timedelta(1))
@@ -85,6 +99,10 @@ def batches(executor: Executor, name: str, fence: int) -> dict[str, tuple[Callab
     return {
         "starts": (lambda: many(connection, STARTS, starts), [SIZE + 1]),
         "checkpoints": (lambda: many(connection, CHECKPOINTS, steps), [2 * SIZE + 1, 2 * SIZE + 2]),
+        "sleeps": (lambda: many(connection, SLEEPS, sleeps), [2 * SIZE + 1, 2 * SIZE + 2]),
+        "repeated sleeps": (lambda: many(connection, SLEEPS, sleeps), [2 * SIZE + 1, 2 * SIZE + 2]),
+        "attempts": (lambda: many(connection, ATTEMPTS, failed), [2 * SIZE + 1]),
+        "repeated attempts": (lambda: many(connection, ATTEMPTS, failed), [2 * SIZE + 1]),
         "finishes": (lambda: many(connection, FINISHES, ends), [SIZE + 1]),
         "enqueues": (lambda: many(connection, ENQUEUES, queued), [SIZE]),
         "repeated enqueues": (lambda: many(connection, ENQUEUES, queued), list(range(1, 2 * SIZE + 1))),

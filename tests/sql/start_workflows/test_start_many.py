@@ -25,6 +25,11 @@ KINDS: dict[str, Row] = {
     "timeout before deadline": {"deadline": LATER, "timeout": timedelta(minutes=1)},
     "attempts": {"max_recovery_attempts": 3},
     "user": {"authenticated_user": "ada", "assumed_role": "admin"},
+    "roles": {"authenticated_user": "ada", "authenticated_roles": ["admin", 'a "quoted, {one}\\', "", "grüße"]},
+    "no roles": {"authenticated_roles": []},
+    "attributes": {"attributes": '{"customer": {"id": 7, "vip": true}, "of": "grüße"}'},
+    "empty attributes": {"attributes": "{}"},
+    "null for attributes": {"attributes": "null"},
     "largest numbers": {"fence": 2**63 - 1, "start_token": 2**63 - 1},
     "child": {"name": "child", **parent_of("parent", 5, 1)},
 }
