@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, Generic, TypeVar
 
 from . import arrays, calls
@@ -82,24 +82,29 @@ def _lists(values: Sequence[Any]) -> arrays.JsonbArray:
     return arrays.jsonbs([None if value is None else json.dumps(value) for value in values])
 
 
+def _utc(instant: datetime) -> datetime:
+    """Sums and differences within one time zone are those of its clocks on the wall, which are put forward and back."""
+    return instant.astimezone(timezone.utc)
+
+
 def _started(arguments: Arguments, reply: Any) -> StartVerdict:
     limits = [arguments["deadline"]] if arguments["deadline"] is not None else []
     if arguments["timeout"] is not None:
-        limits.append(reply.server_time + arguments["timeout"])
+        limits.append(_utc(reply.server_time) + arguments["timeout"])
     return _STARTED._replace(
         fence=arguments["fence"], fencing_token=reply.fencing_token, deadline=min(limits) if limits else None
     )
 
 
 def _asleep(arguments: Arguments, reply: Any) -> SleepVerdict:
+    name, duration = arguments["name"], arguments["duration"]
     if reply.kept_ids is not None:
         asked = (arguments["workflow_id"], arguments["step_id"])
         for workflow_id, step_id, wake_at in zip(reply.kept_ids, reply.kept_step_ids, reply.kept_until, strict=True):
             if (workflow_id, step_id) == asked:
-                left = max(wake_at - reply.server_time, timedelta(0))
-                return SleepVerdict("existing", arguments["name"], wake_at, left)
-    duration = arguments["duration"]
-    return SleepVerdict("stored", arguments["name"], reply.server_time + duration, duration)
+                left = _utc(wake_at) - _utc(reply.server_time)
+                return SleepVerdict("existing", name, wake_at, max(left, timedelta(0)))
+    return SleepVerdict("stored", name, _utc(reply.server_time) + duration, duration)
 
 
 _STARTED = StartVerdict("yours", *[None] * (len(StartVerdict._fields) - 1))

@@ -2,7 +2,7 @@
 --
 -- The batch of record_sleep, for sleeps of one name. A sleep whose instant was fixed before is answered too, so that a host that takes
 --   over thousands of sleepers asks for few of them singly: it is found in kept_ids, kept_step_ids and kept_until. What is left comes
---   back as a position (from 1) in `left_over`: a claim that is over, a step of another kind.
+--   back as a position (from 1) in `left_over`: a claim that is over, a step of another kind, a second row for a step that is new.
 -- p_durations: seconds. server_time is the instant from which the new sleeps count: such a sleep ends at server_time + its duration.
 -- Fence: as record_sleep, once for all. Repeat: all that the first call fixed is kept, with the first instants.
 -- Interleaving: as record_sleep. A row that waits for somebody's open transaction for 50 ms fails the batch, and the caller sends its
@@ -47,21 +47,21 @@ begin
 
   get diagnostics v_stored = row_count;
   if v_stored < cardinality(p_workflow_ids) then
-    -- A later statement: it sees what was stored meanwhile. What this transaction stored is known by its id, and needs no word but for a
-    -- second row for the same step.
+    -- A later statement: it sees what was stored meanwhile. What this transaction stored is known by its id.
     select
-      coalesce(array_agg(b.position::integer order by b.position) filter (where b.wake_at is null), '{}'),
-      array_agg(b.workflow_id order by b.position) filter (where b.wake_at is not null),
-      array_agg(b.step_id order by b.position) filter (where b.wake_at is not null),
-      array_agg(b.wake_at order by b.position) filter (where b.wake_at is not null)
+      coalesce(array_agg(b.position::integer order by b.position) filter (where not b.is_kept), '{}'),
+      array_agg(b.workflow_id order by b.position) filter (where b.is_kept),
+      array_agg(b.step_id order by b.position) filter (where b.is_kept),
+      array_agg(b.wake_at order by b.position) filter (where b.is_kept)
     into left_over, kept_ids, kept_step_ids, kept_until
     from (
       select u.workflow_id, u.step_id, u.position, c.wake_at,
-        c.xmin is not distinct from pg_current_xact_id()::xid
-          and row_number() over (partition by u.workflow_id, u.fence, u.step_id order by u.position) = 1 as is_new
+        c.wake_at is not null and not c.is_new as is_kept,
+        coalesce(c.is_new, false)
+          and row_number() over (partition by u.workflow_id, u.fence, u.step_id order by u.position) = 1 as is_stored
       from unnest(p_workflow_ids, p_fences, p_step_ids) with ordinality as u (workflow_id, fence, step_id, position)
       left join lateral (
-        select k.wake_at, k.xmin
+        select k.wake_at, k.xmin = pg_current_xact_id()::xid as is_new
         from pyengine.checkpoints as k
         where k.workflow_id = u.workflow_id
           and k.step_id = u.step_id
@@ -70,7 +70,7 @@ begin
         limit 1
       ) as c on true
     ) as b
-    where not b.is_new;
+    where not b.is_stored;
   end if;
 
   return next;

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from plugins.batching import STARTS, call, freeze_clock, many, one, parent_of, start_row, wipe, written
+from plugins.clock import Clock
 from plugins.executors import Executor, Row, in_flight, read
 from plugins.queueing import cancel, enqueue
 
@@ -86,6 +87,19 @@ def test_rows_of_all_kinds_land_as_the_function_for_one_lands_them(parent: Execu
         **alone,
         "in_flight": sorted(alone["in_flight"], key=str),
     }
+
+
+def test_a_timeout_is_so_many_seconds_while_the_clocks_on_the_wall_are_put_forward(
+    executor: Executor, clock: Clock
+) -> None:
+    connection = executor.connection
+    connection.execute("set timezone = 'Europe/Berlin'")
+    connection.execute("update test_clock.shift set by = timestamptz '2031-03-30 00:30:00+00' - clock_timestamp()")
+    row = start_row(executor, "w", 1, timeout=timedelta(hours=3))
+    verdict = STARTS.done(row, call(connection, STARTS.many, STARTS.gather([row])))
+
+    (stored,) = read(connection, "select deadline from pyengine.in_flight")
+    assert verdict.deadline == stored["deadline"]
 
 
 def test_ids_that_exist_are_left_over_and_the_others_started(executor: Executor, healthy: None) -> None:
