@@ -15,7 +15,7 @@ import pytest
 
 from plugins.fleet import Facts
 from plugins.sessions import wait_until
-from pyengine import DBOS, DBOSContextSetAuth, Queue, SetEnqueueOptions, SetWorkflowAttributes, SetWorkflowID
+from pyengine import DBOS, DBOSContextSetAuth, Queue, SetEnqueueOptions, SetWorkflowID
 
 NewSession = Callable[..., psycopg.Connection[Any]]
 THREADS, COROUTINES, STEPS, KILLS = 64, 500, 3, 15
@@ -108,19 +108,20 @@ def test_each_step_is_recorded_once_while_connections_are_killed(
     assert facts.one("select count(*) from pyengine.outcomes where status = 'SUCCESS'") == flows
 
 
-@pytest.mark.parametrize("has_attributes", [False, True], ids=["batched", "alone"])
+# More than a batch may carry goes alone.
+@pytest.mark.parametrize("size", [1, 1_100_000], ids=["batched", "alone"])
 def test_rows_blocked_by_an_open_transaction_stall_nobody(
     dbos: type[DBOS],
     session_factory: NewSession,
     threads: ThreadPoolExecutor,
     facts: Facts,
-    has_attributes: bool,
+    size: int,
 ) -> None:
     """More of them than there are connections."""
     queue, user = Queue("q"), session_factory(autocommit=False)
 
     @DBOS.workflow(name="flow")
-    def flow(name: str) -> str:
+    def flow(name: str, ballast: str = "") -> str:
         return name
 
     blocked = [f"blocked{number}" for number in range(10)]
@@ -133,10 +134,7 @@ def test_rows_blocked_by_an_open_transaction_stall_nobody(
 
     def start(name: str) -> str:
         with SetWorkflowID(name):
-            if not has_attributes:
-                return flow(name)
-            with SetWorkflowAttributes({"a": 1}):
-                return flow(name)
+            return flow(name, "x" * size if name in blocked else "")
 
     waiting = [threads.submit(start, name) for name in blocked]
     wait_until(lambda: facts.one("select count(*) from pg_locks where not granted") > 0, what="a row that is blocked")

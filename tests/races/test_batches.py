@@ -1,6 +1,7 @@
 """Batches against each other, against single calls, and against somebody's open transaction.
 
-What a batch and its repeat, or a takeover, do to each other: `test_lost_replies.py`, `test_takeover.py`.
+Checkpoints, sleeps and attempts: `test_batched_steps.py`. What a batch and its repeat, or a takeover, do to each other:
+`test_lost_replies.py`, `test_takeover.py`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ import psycopg
 import pytest
 
 from plugins.batching import (
-    CHECKPOINTS,
     ENQUEUES,
     FINISHES,
     STARTS,
     Batch,
-    checkpoint_row,
     enqueue_row,
     finish_row,
     make_patient,
@@ -30,7 +29,7 @@ from plugins.batching import (
     start_row,
     written,
 )
-from plugins.executors import Connection, Executor, Row, outcome, read
+from plugins.executors import Connection, Executor, Row, outcome
 from plugins.queueing import cancel, claim, enqueue, put_queue
 from plugins.replies import twin
 from plugins.sessions import wait_until_blocked
@@ -219,38 +218,7 @@ def test_a_cancellation_that_stays_open_fails_a_batch_of_finishes_whole(
     assert written(owner.connection)["outcomes"] == []
 
 
-# -- checkpoints ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("ends", ["commit", "rollback"])
-@pytest.mark.parametrize("is_batch_first", [True, False])
-def test_a_batch_of_checkpoints_and_the_late_original_of_one_of_them(
-    owner: Executor,
-    patient: Connection,
-    session_factory: NewSession,
-    in_background: InBackground,
-    ends: str,
-    is_batch_first: bool,
-) -> None:
-    owner.start("w", fence=5)
-    rows = [checkpoint_row(owner, "w", 5, step_id, output=b"batch") for step_id in (3, 2, 1)]
-    single = checkpoint_row(owner, "w", 5, 2, output=b"single")
-    calls: list[Callable[[Connection], Any]] = [
-        lambda connection: many(connection, CHECKPOINTS, rows),
-        lambda connection: one(connection, CHECKPOINTS, single).verdict,
-    ]
-    first, second = calls if is_batch_first else calls[::-1]
-    one_, two = session_factory(autocommit=False), session_factory()
-    first(one_)
-    waiting = in_background(second, two)
-    wait_until_blocked(patient, two, by=one_)
-    getattr(one_, ends)()
-
-    has_stored = ends == "rollback"
-    found = waiting.result(30)
-    assert found == (("stored" if has_stored else "existing") if is_batch_first else ([] if has_stored else [2]))
-    (step,) = read(patient, "select output from pyengine.checkpoints where step_id = 2")
-    assert step["output"] == (b"batch" if is_batch_first != has_stored else b"single")
+# -- children ------------------------------------------------------------------------------------------
 
 
 def test_a_child_and_another_step_under_the_same_number(
