@@ -13,6 +13,8 @@ import inspect
 import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 from types import CoroutineType
 from typing import Any, Protocol, TypeVar
 
@@ -84,19 +86,37 @@ class _Suspending:
         return committer.commit_async(batch, arguments)
 
     async def wait(self, future: Future[T], timeout: float | None) -> T:
-        waiter = asyncio.wrap_future(future)
+        # Not asyncio.wrap_future and asyncio.wait: thousands of sleepers fall asleep and wake at a time, and those two
+        # are most of what it takes.
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
+        future.add_done_callback(partial(_wake, loop, woken))
+        timer = None if timeout is None else loop.call_later(timeout, _settle, woken)
         try:
-            done, _ = await asyncio.wait({waiter}, timeout=timeout)
+            await woken
         finally:
-            if not waiter.done():
-                waiter.cancel()
-        if not done:
+            if timer is not None:
+                timer.cancel()
+            is_late = future.cancel()
+        if is_late:
             raise TimeoutError
-        return waiter.result()
+        return future.result()
 
     async def user(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = function(*args, **kwargs)
         return await result if type(result) is CoroutineType or inspect.isawaitable(result) else result
+
+
+def _wake(loop: asyncio.AbstractEventLoop, woken: asyncio.Future[None], future: Future[Any]) -> None:
+    """From any thread."""
+    if not woken.done():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(_settle, woken)
+
+
+def _settle(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
 
 
 BLOCKING: Io = _Blocking()
