@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from plugins.clock import Clock
 from plugins.fleet import Facts
 from plugins.sessions import wait_until
 from pyengine import DBOS, DBOSContextSetAuth, Queue, SetWorkflowAttributes
@@ -19,34 +20,50 @@ from pyengine.db.database import Database
 from pyengine.db.function import Function
 from pyengine.runtime.committer import MAX_ROWS
 
-Crowd = Callable[[Batch[Any], int], None]
+Launch = Callable[..., type[DBOS]]
+
+
+class Crowd:
+    """`expect(batch, count)`: from now on no row of this kind is written before so many are asked for, however slow
+    they come.
+    """
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
+        self._expected: dict[str, tuple[str, int]] = {}
+        self._lock = threading.Lock()
+
+    def expect(self, batch: Batch[Any], count: int) -> None:
+        kind = batch.one.name
+        self._expected[kind] = self._expected[batch.many.name] = (kind, self._asked[kind] + count)
+
+    def ask(self, batch: Batch[Any]) -> None:
+        with self._lock:
+            self._asked[batch.one.name] += 1
+
+    def await_all(self, function: Function[Any]) -> None:
+        kind, count = self._expected.get(function.name, ("", 0))
+        wait_until(lambda: self._asked[kind] >= count, what=f"{count} of {kind}", timeout_seconds=60)
+        self.calls[function.name] += 1
 
 
 @pytest.fixture
 def crowd(monkeypatch: pytest.MonkeyPatch) -> Crowd:
-    """`crowd(batch, count)`: no row of this kind is written before so many are asked for, however slow they come."""
-    asked: Counter[str] = Counter()
-    expected: dict[str, tuple[str, int]] = {}
-    lock = threading.Lock()
+    made = Crowd()
     key, attempt = Batch.key, Database.attempt
 
     def counting_key(self: Batch[Any], arguments: dict[str, Any]) -> Any:
-        with lock:
-            asked[self.one.name] += 1
+        made.ask(self)
         return key(self, arguments)
 
     def waiting_attempt(self: Database, function: Function[Any], **arguments: Any) -> Any:
-        kind, count = expected.get(function.name, ("", 0))
-        wait_until(lambda: asked[kind] >= count, what=f"{count} of {kind}", timeout_seconds=60)
+        made.await_all(function)
         return attempt(self, function, **arguments)
 
     monkeypatch.setattr(Batch, "key", counting_key)
     monkeypatch.setattr(Database, "attempt", waiting_attempt)
-
-    def expect(batch: Batch[Any], count: int) -> None:
-        expected[batch.one.name] = expected[batch.many.name] = (batch.one.name, count)
-
-    return expect
+    return made
 
 
 class Gate:
@@ -84,8 +101,8 @@ def few(count: int) -> int:
 def test_coroutines_that_sleep_and_wake_at_once(dbos: type[DBOS], facts: Facts, crowd: Crowd) -> None:
     count = 2000
     started, woken = Gate(count), Gate(count)
-    crowd(SLEEPS, count)
-    crowd(FINISHES, count)
+    crowd.expect(SLEEPS, count)
+    crowd.expect(FINISHES, count)
 
     @DBOS.workflow()
     async def flow(number: int) -> int:
@@ -104,7 +121,7 @@ def test_coroutines_that_sleep_and_wake_at_once(dbos: type[DBOS], facts: Facts, 
 def test_threads_that_sleep_at_once(dbos: type[DBOS], facts: Facts, crowd: Crowd) -> None:
     count = 64
     started = threading.Barrier(count)
-    crowd(SLEEPS, count)
+    crowd.expect(SLEEPS, count)
 
     @DBOS.workflow()
     def flow(number: int) -> int:
@@ -117,10 +134,36 @@ def test_threads_that_sleep_at_once(dbos: type[DBOS], facts: Facts, crowd: Crowd
     assert transactions(facts, "checkpoints") <= few(count)
 
 
+def test_sleepers_that_are_taken_up_again(launch: Launch, facts: Facts, clock: Clock, crowd: Crowd) -> None:
+    """By an executor that knows nothing of them: each keeps its instant, and few are asked for one by one."""
+    count, asleep = 200, Counter[int]()
+
+    @DBOS.workflow()
+    async def flow(number: int) -> int:
+        asleep[number] += 1
+        await DBOS.sleep_async(3600)
+        return number
+
+    launch()
+    ids = [DBOS.start_workflow(flow, number).workflow_id for number in range(count)]
+    facts.wait(f"select count(*) = {count} from pyengine.checkpoints")
+    before = facts.all("select workflow_id, wake_at from pyengine.checkpoints order by 1")
+    DBOS.destroy()
+    clock.advance(3601)
+    crowd.calls.clear()
+    crowd.expect(SLEEPS, count)
+    launch()
+
+    assert [DBOS.retrieve_workflow(each).get_result() for each in ids] == list(range(count))
+    assert set(asleep.values()) == {2}
+    assert facts.all("select workflow_id, wake_at from pyengine.checkpoints order by 1") == before
+    assert crowd.calls["record_sleep"] + crowd.calls["record_sleeps"] <= few(count)
+
+
 def test_a_storm_of_failures_and_each_is_counted(dbos: type[DBOS], facts: Facts, crowd: Crowd) -> None:
     count, attempts = 500, 3
     started, calls = Gate(count), Counter[int]()
-    crowd(ATTEMPTS, count)
+    crowd.expect(ATTEMPTS, count)
 
     @DBOS.step(retries_allowed=True, max_attempts=attempts, interval_seconds=0.01)
     async def step(number: int) -> int:
@@ -145,7 +188,7 @@ def test_a_storm_of_failures_and_each_is_counted(dbos: type[DBOS], facts: Facts,
 def test_workflows_with_attributes_and_roles(dbos: type[DBOS], facts: Facts, crowd: Crowd, batch: Batch[Any]) -> None:
     """Each with its own, or with none: they come out as they went in."""
     count, queue = 400, Queue("q")
-    crowd(batch, count)
+    crowd.expect(batch, count)
 
     @DBOS.workflow()
     async def flow(number: int) -> list[Any]:
@@ -175,7 +218,7 @@ def test_workflows_with_attributes_and_roles(dbos: type[DBOS], facts: Facts, cro
 def test_large_attributes_go_alone(dbos: type[DBOS], facts: Facts, crowd: Crowd) -> None:
     """They count for the size of a batch, as inputs do."""
     count, text = 12, "x" * 300_000
-    crowd(STARTS, count)
+    crowd.expect(STARTS, count)
 
     @DBOS.workflow()
     async def flow(number: int) -> int:
