@@ -55,7 +55,13 @@ class Batch(Generic[R]):
         return (self.one.name, *[arguments[name] for name in self.shared])
 
     def size(self, arguments: Arguments) -> int:
-        return sum(len(arguments[name]) for name in self.payloads if arguments[name] is not None)
+        """What a row adds to a batch that must not grow too large."""
+        size = 0
+        for name in self.payloads:
+            payload = arguments[name]
+            if payload is not None:
+                size += len(payload)
+        return size
 
     def gather(self, rows: Sequence[Arguments]) -> Arguments:
         """The arguments of one call for all these rows."""

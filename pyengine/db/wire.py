@@ -60,6 +60,7 @@ _KINDS: dict[str, tuple[int, Format, Callable[[Any], bytes]]] = {
     "bigint[]": (1016, Format.BINARY, _pack_array(arrays.bigints)),
     "integer[]": (1007, Format.BINARY, _pack_array(arrays.integers)),
     "double precision[]": (1022, Format.BINARY, _pack_array(arrays.doubles)),
+    "jsonb[]": (3807, Format.BINARY, _pack_array(arrays.jsonbs)),
 }
 # Any other type is sent as text and read by the server: rare, and never many.
 _OTHER: tuple[int, Format, Callable[[Any], bytes]] = (0, Format.TEXT, _as_text)

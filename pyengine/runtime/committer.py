@@ -39,13 +39,8 @@ class Request(Generic[R]):
     def __init__(self, batch: Batch[R], arguments: Arguments) -> None:
         self.batch = batch
         self.arguments = arguments
-        self.key = batch.key(arguments) or (id(self),)
-        size = 0
-        for name in batch.payloads:
-            payload = arguments[name]
-            if payload is not None:
-                size += len(payload)
-        self.size = size
+        self.key = batch.key(arguments)
+        self.size = batch.size(arguments)
         self.result: R | None = None
         self.error: BaseException | None = None
         self.notify: Callable[[], None] = _nobody
