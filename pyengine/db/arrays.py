@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import ClassVar
 
 import psycopg
@@ -18,6 +19,7 @@ _HEAD = struct.Struct(">iiIii")
 _LENGTH = struct.Struct(">i")
 _NULL = _LENGTH.pack(-1)
 _JSONB_VERSION = b"\x01"
+_INTERVAL = struct.Struct(">qii")
 
 
 class Array:
@@ -50,6 +52,10 @@ class DoubleArray(Array):
     oid = 1022
 
 
+class IntervalArray(Array):
+    oid = 1187
+
+
 class JsonbArray(Array):
     oid = 3807
 
@@ -65,6 +71,17 @@ def payloads(values: Sequence[bytes | None]) -> ByteaArray:
 def jsonbs(values: Sequence[str | None]) -> JsonbArray:
     """Of JSON texts."""
     return JsonbArray(_pack(3802, [None if value is None else _JSONB_VERSION + value.encode() for value in values]))
+
+
+def interval(value: timedelta) -> bytes:
+    """One interval, without days: those of Postgres follow the calendar of the session's time zone, where one may have
+    23 hours.
+    """
+    return _INTERVAL.pack((value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds, 0, 0)
+
+
+def intervals(values: Sequence[timedelta | None]) -> IntervalArray:
+    return IntervalArray(_pack(1186, [None if value is None else interval(value) for value in values]))
 
 
 def bigints(values: Sequence[int | None]) -> BigintArray:
@@ -106,5 +123,5 @@ class _ArrayDumper(Dumper):
         return obj.data
 
 
-for _kind in (TextArray, ByteaArray, BigintArray, IntegerArray, DoubleArray, JsonbArray):
+for _kind in (TextArray, ByteaArray, BigintArray, IntegerArray, DoubleArray, IntervalArray, JsonbArray):
     psycopg.adapters.register_dumper(_kind, type(f"{_kind.__name__}Dumper", (_ArrayDumper,), {"oid": _kind.oid}))

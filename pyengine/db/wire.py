@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from psycopg import errors, generators
@@ -30,11 +29,6 @@ _PREPARED_FROM = 3
 _bigint = struct.Struct(">q").pack
 _integer = struct.Struct(">i").pack
 _double = struct.Struct(">d").pack
-_interval = struct.Struct(">qii").pack
-
-
-def _pack_interval(value: timedelta) -> bytes:
-    return _interval(value.seconds * 1_000_000 + value.microseconds, value.days, 0)
 
 
 def _pack_array(pack: Callable[[Any], arrays.Array]) -> Callable[[Any], bytes]:
@@ -54,12 +48,13 @@ _KINDS: dict[str, tuple[int, Format, Callable[[Any], bytes]]] = {
     "boolean": (16, Format.BINARY, lambda value: b"\1" if value else b"\0"),
     "text": (25, Format.BINARY, str.encode),
     "bytea": (17, Format.BINARY, bytes),
-    "interval": (1186, Format.BINARY, _pack_interval),
+    "interval": (1186, Format.BINARY, arrays.interval),
     "text[]": (1009, Format.BINARY, _pack_array(arrays.texts)),
     "bytea[]": (1001, Format.BINARY, _pack_array(arrays.payloads)),
     "bigint[]": (1016, Format.BINARY, _pack_array(arrays.bigints)),
     "integer[]": (1007, Format.BINARY, _pack_array(arrays.integers)),
     "double precision[]": (1022, Format.BINARY, _pack_array(arrays.doubles)),
+    "interval[]": (1187, Format.BINARY, _pack_array(arrays.intervals)),
     "jsonb[]": (3807, Format.BINARY, _pack_array(arrays.jsonbs)),
 }
 # Any other type is sent as text and read by the server: rare, and never many.

@@ -60,7 +60,12 @@ def parent_of(parent_id: str, fence: int, step_id: int) -> Row:
 
 
 def call(connection: Connection, function: Function[R], arguments: Row) -> R:
-    found = connection.execute(statement(function, "pyengine"), function.bind(dict(arguments)), binary=True).fetchone()
+    # Durations as the engine sends them: in seconds, not in days of a calendar.
+    values = [
+        f"{value.total_seconds()} seconds" if isinstance(value, timedelta) else value
+        for value in function.bind(dict(arguments))
+    ]
+    found = connection.execute(statement(function, "pyengine"), values, binary=True).fetchone()
     assert found is not None
     return function.build(found)
 
