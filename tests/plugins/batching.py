@@ -62,7 +62,7 @@ def parent_of(parent_id: str, fence: int, step_id: int) -> Row:
 def call(connection: Connection, function: Function[R], arguments: Row) -> R:
     # Durations as the engine sends them: in seconds, not in days of a calendar.
     values = [
-        f"{value.total_seconds()} seconds" if isinstance(value, timedelta) else value
+        f"{value // timedelta(microseconds=1)} microseconds" if isinstance(value, timedelta) else value
         for value in function.bind(dict(arguments))
     ]
     found = connection.execute(statement(function, "pyengine"), values, binary=True).fetchone()
