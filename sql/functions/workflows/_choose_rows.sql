@@ -48,6 +48,13 @@ begin
     end if;
   end if;
 
+  if v_rows = '{}' then
+    chosen := '{}';
+    is_alone := false;
+    return next;
+    return;
+  end if;
+
   -- The rows stay locked until the end of the claim, so their addresses do not change.
   select
     array_agg(h.ctid order by h.turn) filter (where not h.is_suspect or h.turn = 1),

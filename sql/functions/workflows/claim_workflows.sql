@@ -8,8 +8,9 @@
 --         lanes and in-flight rows (skip locked): nothing here waits for another executor.
 -- Raises: WF001, WF005 (from the lease), WF101 invalid_argument.
 --
--- The planner is pinned: a plan made on an empty queue is kept by the session and must still be right at a million rows. Forbidden
--- plan nodes cost so much that they would be compiled, hence no jit.
+-- The planner is pinned: a plan made on an empty queue is kept by the session and must still be right at a million rows; and it is
+-- kept, not made anew for the few values of each call, which took longer than the claim itself. Forbidden plan nodes cost so much
+-- that they would be compiled, hence no jit.
 create or replace function pyengine.claim_workflows(
   p_executor_id bigint,
   p_nonce bigint,
@@ -52,6 +53,7 @@ set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $function$
 declare
   v_ids text[];
@@ -88,7 +90,7 @@ begin
   if v_ids is null then
     verdict := 'busy';
     return next;
-  else
+  elsif cardinality(v_ids) > 0 then
     return query
     select
       c.verdict, c.workflow_id, c.fence, c.fencing_token, c.name, c.class_name, c.config_name, c.inputs, c.queue,
