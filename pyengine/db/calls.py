@@ -85,6 +85,9 @@ claim_workflows = Function(
     _EXECUTOR + ", fence bigint, queue text, limit integer, unversioned boolean, suspects text",
     rows.Claim,
 )
+listen_to_waits: Function[None] = Function("listen_to_waits", "application text, listener text")
+notify_waits: Function[None] = Function("notify_waits", "application text, listener text, workflow_ids text[]")
+notify_ends: Function[None] = Function("notify_ends", "listeners text[], workflow_ids text[]")
 load_claims = Function("load_claims", _EXECUTOR + ", fences bigint[]", rows.Claim)
 finish_workflow: Function[str] = Function("finish_workflow", _CLAIMED + ", status text, output bytea, error bytea")
 lock_claim: Function[str] = Function("lock_claim", "workflow_id text, fence bigint")

@@ -94,6 +94,10 @@ class Database:
             connection.execute("set lock_timeout = '50ms'")
         return connection
 
+    def has_backend(self, pid: int) -> bool:
+        """Whether one of the connections for calls leads to this process of the server."""
+        return self._pool.has_backend(pid)
+
     def find_pooler(self) -> bool:
         """Whether a transaction pooler is in between."""
         return self._repeat(lambda connection: connection.is_pooled) or bool(self.is_pooled)

@@ -70,6 +70,11 @@ class Pool:
         _close(connection)
         self._left()
 
+    def has_backend(self, pid: int) -> bool:
+        """Whether one of the connections leads to this process of the server."""
+        with self._changed:
+            return any(each.pgconn.backend_pid == pid for each in (*self._idle, *self._lent))
+
     def forget_idle(self) -> None:
         """One connection broke: the others have probably gone with the same server."""
         with self._changed:

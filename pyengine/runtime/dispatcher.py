@@ -19,7 +19,7 @@ from ..db.retry import Backoff
 from ..db.rows import Claim
 from ..errors import ExecutorFenced, ExecutorStopping
 from ..logs import logger
-from .notifications import ANY_QUEUE, Voice
+from .notifications import ANY_QUEUE
 from .tokens import token
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 BATCH = 100
 _TICK_SECONDS = 1.0
+# News that come one upon the other are claimed together: the first at once, and what comes meanwhile by the next claim.
+_APART_SECONDS = 0.003
 
 
 _IN_SERVICE = float("inf")
@@ -60,7 +62,6 @@ class Dispatcher:
         self._polls: dict[str, _Poll] = {}
         self._starved: dict[str, None] = {}
         self._is_stopped = False
-        self._voice = Voice(executor.database, executor.application) if executor.notifies else None
         self._thread = threading.Thread(target=self._loop, name="pyengine-dispatcher", daemon=True)
 
     def start(self) -> None:
@@ -70,19 +71,17 @@ class Dispatcher:
         """There is new work on these queues, or a free slot: look now."""
         self._look(queues, is_new=True)
 
-    def announce(self, queue: str) -> None:
+    def announce(self, queue: str, *, may_run_here: bool = True) -> None:
         """This process committed work on a queue, or freed a slot of it: look now, and tell others to."""
-        self.hear(queue)
-        if self._voice is not None:
-            self._voice.tell(queue)
+        if self._executor.voice is not None:
+            # First: they have further to go.
+            self._executor.voice.tell(queue)
+        if may_run_here:
+            self.hear(queue)
 
     def hear(self, queue: str) -> None:
         """There may be work on a queue, or on any."""
-        served = self._executor.served_queues()
-        if queue == ANY_QUEUE:
-            self.wake(*served)
-        elif queue in served:
-            self.wake(queue)
+        self.wake(*self._executor.served_queues() if queue == ANY_QUEUE else (queue,))
 
     def hint(self, *queues: str) -> None:
         """The tick saw work on these queues. It may be the same that limits held back a second ago: the back-off
@@ -100,18 +99,16 @@ class Dispatcher:
         with self._changed:
             self._is_stopped = True
             self._changed.notify()
-        if self._voice is not None:
-            self._voice.stop()
 
     def _look(self, queues: Iterable[str], *, is_new: bool) -> None:
         now = time.monotonic()
-        served = self._executor.served_queues()
+        queues = [queue for queue in queues if self._executor.serves(queue)]
+        if not queues:
+            return  # somebody else's
         with self._changed:
             for queue in queues:
-                if queue not in served:
-                    continue  # somebody else's
                 poll = self._poll(queue)
-                poll.due = now
+                poll.due = max(now, poll.served + _APART_SECONDS)
                 if is_new:
                     poll.backoff.reset()
             self._changed.notify()

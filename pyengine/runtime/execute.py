@@ -122,6 +122,7 @@ async def _finish(io: Io, run: Run, status: str, output: bytes | None, error: by
     verdict = await run.commit(io, FINISHES, {**run.claim, "status": status, "output": output, "error": error})
     run.heed(verdict)
     run.executor.results.push(Outcome(run.workflow_id, status, output, error))
+    run.executor.waits.ended(run.workflow_id)
 
 
 async def execute_in_background(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ from .io import BLOCKING, SUSPENDING, Io, run_blocking
 from .limits import Limits
 from .load import MAX_BUSY, Load, Runs
 from .loops import WorkflowLoop
-from .notifications import ANY_QUEUE
+from .notifications import ANY_QUEUE, Voice
 from .pruner import Pruner
 from .queues import put_queue
 from .registry import INTERNAL_QUEUE, QueueSpec, Registry, ScheduleSpec, WorkflowSpec
@@ -42,6 +42,8 @@ from .scheduler import Scheduler
 from .supervision import Supervision
 from .threads import DaemonThreads
 from .ticker import Ticker
+from .tokens import token
+from .waits import Waits
 
 T = TypeVar("T")
 
@@ -88,13 +90,16 @@ class Executor:
         self.lease_ttl_seconds = lease_ttl_seconds
         self.accepts_unversioned = False
         self.notifies = notifies
+        self.listener = f"{token():016x}"
+        self.voice = Voice(database, application, self.listener) if notifies else None
+        self.waits = Waits(self.voice)
         self._keep_for = keep_for
         self.dispatcher = Dispatcher(self)
         self.limits = Limits(supervision)
         self.load = Load(self.dispatcher.wake_starved, max_threads, max_busy=1 if self.is_isolated else MAX_BUSY)
         self.runs = Runs(self.load, self._run_ended)
         self.committer = Committer(database)
-        self.results = Results(database, self.runs.holds)
+        self.results = Results(database, self.runs.holds, self.voice)
         self.threads = DaemonThreads("pyengine-workflow", max_threads)
         self.loop = WorkflowLoop()
         self.scheduler = Scheduler(self)
@@ -268,6 +273,8 @@ class Executor:
         if not self.is_of_this_process:
             return  # a forked copy: nothing of this is its own
         self.interrupt()
+        if self.voice is not None:
+            self.voice.stop()
         self.ticker.stop()
         self.pruner.stop()
         if hand_back:
@@ -327,10 +334,16 @@ class Executor:
 
     # -- queues and schedules ----------------------------------------------------------------------
 
+    def serves(self, queue: str) -> bool:
+        """Whether it claims from this queue."""
+        if self._has_fleet:
+            return False
+        if queue == INTERNAL_QUEUE:
+            return True
+        return queue in self.registry.queues and (self._only_queues is None or queue in self._only_queues)
+
     def served_queues(self) -> list[str]:
-        only = self._only_queues
-        served = [INTERNAL_QUEUE, *(name for name in self.registry.queues if only is None or name in only)]
-        return [] if self._has_fleet else served
+        return [queue for queue in (INTERNAL_QUEUE, *self.registry.queues) if self.serves(queue)]
 
     def _declared(self, spec: QueueSpec | ScheduleSpec) -> None:
         """A declaration made after launch."""
@@ -338,8 +351,7 @@ class Executor:
             self.scheduler.add(spec)
         else:
             put_queue(self.database, self.application, spec)
-            if spec.name in self.served_queues():
-                self.dispatcher.wake(spec.name)
+            self.dispatcher.wake(spec.name)
 
     # -- running -----------------------------------------------------------------------------------
 

@@ -275,7 +275,8 @@ class Start:
     def announce(self, queue: QueueSpec) -> None:
         """There is something on the queue."""
         if self.settings.delay_seconds is None:
-            self.executor.dispatcher.announce(queue.name)
+            may_run_here = self.settings.app_version in (None, self.executor.app_version)
+            self.executor.dispatcher.announce(queue.name, may_run_here=may_run_here)
 
     async def _deduplicated(self, queue: QueueSpec, workflow_id: str, holder_id: str) -> Started:
         """In a workflow a checkpoint, like the start of a child: a replay must not find the key free meanwhile."""

@@ -51,7 +51,10 @@ class Ticker:
         self._looks_again = False
         self._session: Session | None = None
         self._holder: Identity | None = None
-        self._ear = Ear(executor.dispatcher.hear)
+        self._ear = Ear(
+            {"queues": executor.dispatcher.hear, "waits": executor.waits.hear, "ends": executor.results.hear},
+            executor.database.has_backend,
+        )
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="pyengine-ticker", daemon=True)
 
@@ -197,6 +200,11 @@ class Ticker:
                     if self._executor.notifies:
                         self._ear.open(connection)
                         session.one(calls.listen_to_queues, application=self._executor.application)
+                        session.one(
+                            calls.listen_to_waits,
+                            application=self._executor.application,
+                            listener=self._executor.listener,
+                        )
             except BaseException:
                 session.close()
                 raise

@@ -7,10 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+import pytest
 
+from plugins.executors import Executor
+from plugins.queueing import claim
 from plugins.sessions import wait_until
-from pyengine import DBOS, Queue
+from pyengine import DBOS, Queue, SetEnqueueOptions
 from pyengine.db.connection import Connection
+from pyengine.db.retry import Backoff
+from pyengine.runtime.dispatcher import Dispatcher
 from pyengine.runtime.notifications import ANY_QUEUE, Ear
 
 Sessions = Callable[..., psycopg.Connection[Any]]
@@ -91,7 +96,7 @@ def test_work_handed_back_is_announced(launch: Callable[..., type[DBOS]], sessio
 
 def test_an_ear_hears_while_it_waits_and_is_woken(session_factory: Sessions, database_url: str) -> None:
     told: list[str] = []
-    ear = Ear(told.append)
+    ear = Ear({"queues": told.append})
     connection = Connection.open(database_url)
     ear.open(connection)
     connection.execute("select pyengine.listen_to_queues('test-app')")
@@ -105,3 +110,112 @@ def test_an_ear_hears_while_it_waits_and_is_woken(session_factory: Sessions, dat
     connection.close()
 
     assert not waiting.is_alive()
+
+
+def test_an_ear_is_deaf_to_its_own_voice(session_factory: Sessions, database_url: str) -> None:
+    told: list[str] = []
+    own = session_factory()
+    ear = Ear({"queues": told.append}, lambda backend: backend == own.info.backend_pid)
+    connection = Connection.open(database_url)
+    ear.open(connection)
+    connection.execute("select pyengine.listen_to_queues('test-app')")
+    for voice, queue in ((own, "mine"), (session_factory(), "others")):
+        voice.execute("select pyengine.notify_queues('test-app', array[%s])", (queue,))
+    connection.execute("select 1")
+    connection.close()
+
+    assert told == ["others"]
+
+
+def test_what_only_others_can_run_is_not_looked_for_here(
+    launch: Callable[..., type[DBOS]], session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue("orders")
+    heard: list[str] = []
+
+    @DBOS.workflow()
+    def order() -> str:
+        return "done"
+
+    launch()
+    ear = listener(session_factory)
+    monkeypatch.setattr(Dispatcher, "hear", lambda self, queue: heard.append(queue))
+    with SetEnqueueOptions(app_version="theirs"):
+        handle = queue.enqueue(order)
+    assert next(ear.notifies(timeout=10)).payload == "orders"
+    assert heard == []
+    queue.enqueue(order)
+    assert heard == ["orders"]
+    session_factory().execute("select pyengine.cancel_workflow(%s)", (handle.workflow_id,))
+
+
+def test_who_ends_a_workflow_tells_those_who_wait_for_it(
+    launch: Callable[..., type[DBOS]], session_factory: Sessions
+) -> None:
+    may_end, begun = threading.Event(), threading.Event()
+
+    @DBOS.workflow()
+    def order() -> None:
+        begun.set()
+        assert may_end.wait(30)
+
+    launch()
+    handle = DBOS.start_workflow(order)
+    assert begun.wait(30)
+    waiter, hint = session_factory(), session_factory()
+    waiter.execute("select pyengine.listen_to_waits('another-app', 'somebody')")
+    # Asked until it is heard: the executor may not listen yet, and a second question changes nothing.
+    wait_until(
+        lambda: (
+            hint.execute("select pyengine.notify_waits('test-app', 'somebody', array[%s])", (handle.workflow_id,))
+            and handle.workflow_id in _executor().waits._asked
+        ),
+        what="the question",
+        timeout_seconds=30,
+    )
+    may_end.set()
+
+    assert next(waiter.notifies(timeout=30)).payload == handle.workflow_id
+    outcome = waiter.execute("select status from pyengine.outcomes where workflow_id = %s", (handle.workflow_id,))
+    assert outcome.fetchone() == ("SUCCESS",), "nobody is told before the commit"
+
+
+def test_an_end_elsewhere_is_looked_at_as_soon_as_it_is_told(
+    launch: Callable[..., type[DBOS]],
+    session_factory: Sessions,
+    new_executor: Callable[..., Executor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # After its first look the process would wait for a quarter of an hour.
+    monkeypatch.setattr(Backoff, "next", lambda self: 1000.0)
+    queue = Queue("orders")
+
+    @DBOS.workflow()
+    def order() -> None:
+        raise AssertionError("it runs elsewhere")
+
+    launch()
+    other = new_executor(application="test-app", app_version="theirs")
+    ear = session_factory()
+    ear.execute("select pyengine.listen_to_waits('test-app', 'other')")
+    with SetEnqueueOptions(app_version="theirs"):
+        handle = queue.enqueue(order)
+    waiting = threading.Thread(target=lambda: got.append(handle.get_result()))
+    got: list[object] = []
+    waiting.start()
+    asked, _, workflow_id = next(ear.notifies(timeout=30)).payload.partition(" ")
+    assert workflow_id == handle.workflow_id
+    wait_until(lambda: _executor().ticker._session, what="the ear", timeout_seconds=30)
+    assert claim(other, "orders", fence=7) == [workflow_id]
+    assert other.finish(workflow_id, 7, output=None) == "ok"
+    assert waiting.is_alive()
+    ear.execute("select pyengine.notify_ends(array[%s], array[%s])", (asked, workflow_id))
+    waiting.join(30)
+
+    assert got == [None]
+
+
+def _executor() -> Any:
+    from pyengine.api._state import executor
+
+    return executor("a test")
