@@ -67,21 +67,21 @@ class Dispatcher:
     def start(self) -> None:
         self._thread.start()
 
-    def wake(self, *queues: str) -> None:
-        """There is new work on these queues, or a free slot: look now."""
-        self._look(queues, is_new=True)
-
     def announce(self, queue: str, *, may_run_here: bool = True) -> None:
-        """This process committed work on a queue, or freed a slot of it: look now, and tell others to."""
-        if self._executor.voice is not None:
-            # First: they have further to go.
-            self._executor.voice.tell(queue)
+        """This process committed work on a queue: look, and tell others to."""
+        self._tell(queue)
         if may_run_here:
             self.hear(queue)
 
+    def announce_slot(self, queue: str) -> None:
+        """This process freed a slot of a queue: look now, and tell others to."""
+        self._tell(queue)
+        self._look((queue,), is_new=True)
+
     def hear(self, queue: str) -> None:
         """There may be work on a queue, or on any."""
-        self.wake(*self._executor.served_queues() if queue == ANY_QUEUE else (queue,))
+        queues = self._executor.served_queues() if queue == ANY_QUEUE else (queue,)
+        self._look(queues, is_new=True, apart=_APART_SECONDS)
 
     def hint(self, *queues: str) -> None:
         """The tick saw work on these queues. It may be the same that limits held back a second ago: the back-off
@@ -95,12 +95,17 @@ class Dispatcher:
             starved, self._starved = self._starved, {}
         self._look(tuple(starved), is_new=False)
 
+    def _tell(self, queue: str) -> None:
+        # Before this process looks itself: the others have further to go.
+        if self._executor.voice is not None:
+            self._executor.voice.tell(queue)
+
     def stop(self) -> None:
         with self._changed:
             self._is_stopped = True
             self._changed.notify()
 
-    def _look(self, queues: Iterable[str], *, is_new: bool) -> None:
+    def _look(self, queues: Iterable[str], *, is_new: bool, apart: float = 0.0) -> None:
         now = time.monotonic()
         queues = [queue for queue in queues if self._executor.serves(queue)]
         if not queues:
@@ -108,7 +113,8 @@ class Dispatcher:
         with self._changed:
             for queue in queues:
                 poll = self._poll(queue)
-                poll.due = max(now, poll.served + _APART_SECONDS)
+                due = max(now, poll.served + apart)
+                poll.due = due if poll.due is None else min(poll.due, due)
                 if is_new:
                     poll.backoff.reset()
             self._changed.notify()
@@ -167,8 +173,9 @@ class Dispatcher:
             self._starved[queue] = None
         room = executor.load.room()
         if room == 0:
+            wait = executor.load.look_again_after()
             with self._changed:
-                self._replan(queue, None)
+                self._replan(queue, None if wait is None else time.monotonic() + wait)
             return
         with self._changed:
             self._starved.pop(queue, None)

@@ -351,7 +351,7 @@ class Executor:
             self.scheduler.add(spec)
         else:
             put_queue(self.database, self.application, spec)
-            self.dispatcher.wake(spec.name)
+            self.dispatcher.hear(spec.name)
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -414,7 +414,13 @@ class Executor:
         if run.spec.is_async:
             context.run(self.loop.submit, core(SUSPENDING))
         else:
-            self.threads.submit(lambda: context.run(run_blocking, core(BLOCKING)))
+            self.threads.submit(lambda: self._run_on_thread(run, core, context))
+
+    def _run_on_thread(self, run: Run, core: Callable[..., Any], context: contextvars.Context) -> None:
+        began = time.thread_time()
+        context.run(run_blocking, core(BLOCKING))
+        if run.is_claimed:
+            self.load.cost(time.thread_time() - began)
 
     def tell_progress(self) -> None:
         """The database has answered a tick."""
@@ -429,7 +435,7 @@ class Executor:
                 self.supervision.count(done=self._done, busy=self.runs.count)
         queue = None if run.queue is None else self.registry.queues.get(run.queue)
         if queue is not None and queue.is_limited:
-            self.dispatcher.announce(queue.name)
+            self.dispatcher.announce_slot(queue.name)
 
 
 def _stopping() -> BaseException:

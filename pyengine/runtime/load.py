@@ -1,8 +1,12 @@
-"""What a process has taken on: its runs by claim, and how much more it should claim."""
+"""What a process has taken on: its runs by claim, and how much more it should claim.
+
+It claims what it can run now, and leaves the rest to hosts that have nothing to do or come later.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection
 
 from .run import Run
@@ -10,10 +14,62 @@ from .run import Run
 # Runs that are busy with user code. Those that wait in the engine (asleep, or for another workflow) do not
 # count: a parent waiting for its children must never keep them from being claimed.
 MAX_BUSY = 256
+_FIRST = 16
+_FEWEST = 8
+# Of the work in hand: of processor time, which threads of one process do not share in.
+_WORK_SECONDS = 1.0
+# So long is looked before more is taken on although nothing has ended, and so much of it the processor may have worked.
+_LOOK_SECONDS = 0.1
+_SPARE = 0.8
+# When nothing ends for so long, more is taken on all the same: what runs may be waiting for what does not.
+_PATIENCE_SECONDS = 5.0
+_IDLE_SECONDS = 1.0
+
+
+class Window:
+    """How many claimed workflows a process holds at a time: a few at first, more with each that ends, and more while
+    they wait for others instead of computing. But no more than is computed in a second, as far as is known.
+    """
+
+    def __init__(self) -> None:
+        self._size = float(_FIRST)
+        self._cost: float | None = None
+        self._looked_at = (0.0, 0.0)
+        self._moved_at = time.monotonic()
+
+    @property
+    def size(self) -> int:
+        size = min(self._size, MAX_BUSY)
+        return int(size if not self._cost else max(_FEWEST, min(size, _WORK_SECONDS / self._cost)))
+
+    def ended(self) -> None:
+        self._size = min(self._size + 1, MAX_BUSY)
+        self._moved_at = time.monotonic()
+
+    def cost(self, seconds: float) -> None:
+        """So much processor time a workflow has taken."""
+        self._cost = seconds if self._cost is None else self._cost + (seconds - self._cost) / 16
+
+    def restart(self) -> None:
+        """Nothing has been claimed for a while: what comes may be of another kind."""
+        self._size = _FIRST
+        self._moved_at = time.monotonic()
+
+    def stretch(self) -> None:
+        """It is full. Twice as many, if the processor has had time to spare since the look before this one."""
+        then, used = self._looked_at
+        now, uses = time.monotonic(), time.process_time()
+        if now - then < _LOOK_SECONDS:
+            return
+        self._looked_at = now, uses
+        has_time = now - then < 3 * _LOOK_SECONDS and uses - used < _SPARE * (now - then)
+        if has_time or now - self._moved_at >= _PATIENCE_SECONDS:
+            self._size = min(self._size * 2, MAX_BUSY)
+            self._moved_at = now
 
 
 class Load:
-    """Counts claimed runs that are busy, and says how many more may be claimed."""
+    """Counts runs that are busy, and says how many more may be claimed."""
 
     def __init__(
         self, on_room: Callable[[], None], max_threads: int | None = None, *, max_busy: int = MAX_BUSY
@@ -22,34 +78,61 @@ class Load:
         self._lock = threading.Lock()
         self._on_room = on_room
         self._max_threads = max_threads
+        self._window = Window()
         self._busy = 0
         self._busy_threads = 0
+        self._busy_claimed = 0
+        self._changed_at = time.monotonic()
         self._is_starved = False
-        # Not for one at a time: a claim costs about the same for one workflow as for many. The tick looks anyway.
-        self._worth_a_claim = max(1, min(max_busy, max_threads or max_busy) // 4)
 
     def room(self) -> int:
         """How many more workflows may be claimed now. After a 0, `on_room` is called once there is room again."""
         with self._lock:
+            if self._busy_claimed == 0 and time.monotonic() - self._changed_at > _IDLE_SECONDS:
+                self._window.restart()
+            elif self._busy_claimed >= self._window.size:
+                self._window.stretch()
             room = self._room()
             self._is_starved = room <= 0
             return max(0, room)
 
-    def change(self, by: int, *, needs_thread: bool) -> None:
+    def look_again_after(self) -> float | None:
+        """After a room of 0: when there may be some although nothing has ended."""
+        is_at_its_most = self._window.size >= self._max_busy or self._busy_claimed < self._window.size
+        return None if is_at_its_most else _LOOK_SECONDS
+
+    def change(self, by: int, *, needs_thread: bool, is_claimed: bool) -> None:
         """So many runs more, or less, are busy."""
         with self._lock:
             self._busy += by
             if needs_thread:
                 self._busy_threads += by
-            has_room = self._is_starved and self._room() >= self._worth_a_claim
+            if is_claimed:
+                self._busy_claimed += by
+                self._changed_at = time.monotonic()
+            has_room = self._is_starved and self._room() >= self._worth_a_claim()
             if has_room:
                 self._is_starved = False
         if has_room:
             self._on_room()
 
+    def ended(self) -> None:
+        """A claimed run is over."""
+        with self._lock:
+            self._window.ended()
+
+    def cost(self, seconds: float) -> None:
+        """So much processor time a claimed run has taken, that ran on a thread."""
+        with self._lock:
+            self._window.cost(seconds)
+
     def _room(self) -> int:
-        room = self._max_busy - self._busy
+        room = min(self._max_busy - self._busy, self._window.size - self._busy_claimed)
         return room if self._max_threads is None else min(room, self._max_threads - self._busy_threads)
+
+    def _worth_a_claim(self) -> int:
+        # Not for one at a time: a claim costs about the same for one workflow as for many. The tick looks anyway.
+        return max(1, min(self._max_busy, self._window.size, self._max_threads or self._max_busy) // 4)
 
 
 class Runs:
@@ -72,7 +155,7 @@ class Runs:
                 return False
             self._runs[key] = run
             self._fences.setdefault(run.workflow_id, set()).add(run.fence)
-        self._load.change(+1, needs_thread=run.needs_thread)
+        self._load.change(+1, needs_thread=run.needs_thread, is_claimed=run.is_claimed)
         return True
 
     def remove(self, run: Run, *, is_over: bool = True) -> None:
@@ -86,7 +169,9 @@ class Runs:
                 del self._fences[run.workflow_id]
             if not is_over:
                 self._broken_off.add(run.fence)
-        self._load.change(-1, needs_thread=run.needs_thread)
+        if run.is_claimed:
+            self._load.ended()
+        self._load.change(-1, needs_thread=run.needs_thread, is_claimed=run.is_claimed)
         self._on_end(run)
 
     def get(self, workflow_id: str, fence: int) -> Run | None:

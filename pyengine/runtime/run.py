@@ -76,6 +76,11 @@ class Run:
         self._may_finish = False
         self._has_ended = False
 
+    @property
+    def is_claimed(self) -> bool:
+        """Off a queue, and not started here."""
+        return self.queue is not None
+
     def __repr__(self) -> str:
         return f"Run({self.spec.name} {self.workflow_id})"
 
@@ -155,7 +160,7 @@ class Run:
             was_busy = not self._waits
             self._waits.add(future)
         if was_busy:
-            self.executor.load.change(-1, needs_thread=self.needs_thread)
+            self._busy(-1)
         try:
             with self.executor.threads.lent():
                 return await io.wait(future, timeout)
@@ -164,7 +169,10 @@ class Run:
                 self._waits.discard(future)
                 is_busy = not self._waits
             if is_busy:
-                self.executor.load.change(+1, needs_thread=self.needs_thread)
+                self._busy(+1)
+
+    def _busy(self, by: int) -> None:
+        self.executor.load.change(by, needs_thread=self.needs_thread, is_claimed=self.is_claimed)
 
     async def pause(self, io: Io, seconds: float) -> None:
         """Do nothing for a while, interruptibly."""

@@ -13,7 +13,6 @@ from psycopg.pq import ConnStatus, TransactionStatus
 
 from pyengine.db.connection import Connection
 from pyengine.db.pool import Pool, PoolClosed
-from pyengine.runtime.load import MAX_BUSY, Load
 from pyengine.runtime.threads import DaemonThreads
 
 
@@ -75,28 +74,6 @@ def test_idle_threads_end_when_closed_and_an_exception_is_handed_on() -> None:
     threads.close()
     soon(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("closing")])
     assert threads.submit(lambda: "still run").result(10) == "still run"
-
-
-def test_room_comes_back_in_portions_worth_a_claim() -> None:
-    woken: list[int] = []
-    load = Load(lambda: woken.append(1))
-    for _ in range(MAX_BUSY):
-        load.change(+1, needs_thread=True)
-    assert load.room() == 0
-    for _ in range(MAX_BUSY // 4 - 1):
-        load.change(-1, needs_thread=True)
-    assert woken == []
-    load.change(-1, needs_thread=False)
-    assert woken == [1]
-    assert load.room() == MAX_BUSY // 4
-
-
-def test_no_more_is_claimed_than_there_are_threads_for() -> None:
-    load = Load(lambda: None, max_threads=2)
-    load.change(+1, needs_thread=False)
-    assert load.room() == 2
-    load.change(+2, needs_thread=True)
-    assert load.room() == 0
 
 
 class _Link:
