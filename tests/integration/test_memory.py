@@ -27,7 +27,8 @@ import asyncio, gc, os, sys, threading
 from pyengine import DBOS, Queue
 
 url, count = sys.argv[1], int(sys.argv[2])
-DBOS(config={"name": "memory", "system_database_url": url})
+# Threads keep their stacks: how many are needed is another matter.
+DBOS(config={"name": "memory", "system_database_url": url, "max_executor_threads": 16})
 
 def say_memory(when):
     gc.collect()

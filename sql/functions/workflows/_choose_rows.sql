@@ -23,33 +23,36 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-  v_rows tid[] := '{}';
+  v_suspects tid[] := '{}';
+  v_own tid[];
+  v_unversioned tid[] := '{}';
 begin
   if p_suspects <> 'none' then
-    v_rows := pyengine._lock_suspects_head(p_application, p_app_version, p_queue, p_partition_key);
+    v_suspects := pyengine._lock_suspects_head(p_application, p_app_version, p_queue, p_partition_key);
   end if;
 
   if p_suspects = 'only' then
-    chosen := v_rows;
+    chosen := v_suspects;
     is_alone := true;
     return next;
     return;
   end if;
 
   if p_partition_key is null then
-    v_rows := v_rows || pyengine._lock_queue_head(p_application, p_app_version, p_queue, p_limit);
+    v_own := pyengine._lock_queue_head(p_application, p_app_version, p_queue, p_limit);
     if p_unversioned then
-      v_rows := v_rows || pyengine._lock_queue_head(p_application, null, p_queue, p_limit);
+      v_unversioned := pyengine._lock_queue_head(p_application, null, p_queue, p_limit);
     end if;
   else
-    v_rows := v_rows || pyengine._lock_lane_head(p_application, p_app_version, p_queue, p_partition_key, p_limit);
+    v_own := pyengine._lock_lane_head(p_application, p_app_version, p_queue, p_partition_key, p_limit);
     if p_unversioned then
-      v_rows := v_rows || pyengine._lock_lane_head(p_application, null, p_queue, p_partition_key, p_limit);
+      v_unversioned := pyengine._lock_lane_head(p_application, null, p_queue, p_partition_key, p_limit);
     end if;
   end if;
 
-  if v_rows = '{}' then
-    chosen := '{}';
+  -- One scan found all there is, in its order: nothing to merge.
+  if v_suspects = '{}' and (v_own = '{}' or v_unversioned = '{}') then
+    chosen := v_own || v_unversioned;
     is_alone := false;
     return next;
     return;
@@ -63,7 +66,7 @@ begin
   from (
     select f.ctid, f.is_suspect, row_number() over (order by f.priority, f.seq) as turn
     from pyengine.in_flight as f
-    where f.ctid = any (v_rows)
+    where f.ctid = any (v_suspects || v_own || v_unversioned)
   ) as h
   where h.turn <= p_limit;
 

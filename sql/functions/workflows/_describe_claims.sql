@@ -47,7 +47,9 @@ begin
   with claims as (
     -- octet_length knows the size of a stored value without fetching it.
     select
-      f.workflow_id, f.seq,
+      f.workflow_id, f.seq, f.fence, f.claimed_at, f.token_floor, f.queue, f.partition_key, f.priority, f.app_version, f.attempts,
+      f.crashes, f.replay, f.deadline, w.name, w.class_name, w.config_name, w.inputs, w.parent_id, w.authenticated_user, w.assumed_role,
+      w.authenticated_roles, w.attributes, w.schedule_name,
       coalesce(octet_length(w.inputs), 0) <= 65536 and sum(
         case when octet_length(w.inputs) <= 65536 then octet_length(w.inputs) else 0 end
       ) over (order by f.priority, f.seq) <= 65536 as has_inputs
@@ -57,14 +59,12 @@ begin
   )
   select
     case when c.has_inputs then 'claimed' else 'claimed_large' end,
-    f.workflow_id, f.fence, pyengine._fencing_token(f.claimed_at, f.token_floor), w.name, w.class_name, w.config_name,
-    case when c.has_inputs then w.inputs end,
-    f.queue, f.partition_key, f.priority, f.app_version, f.attempts, f.crashes, f.replay, f.deadline, w.parent_id,
-    w.authenticated_user, w.assumed_role, w.authenticated_roles, w.attributes, w.schedule_name
+    c.workflow_id, c.fence, pyengine._fencing_token(c.claimed_at, c.token_floor), c.name, c.class_name, c.config_name,
+    case when c.has_inputs then c.inputs end,
+    c.queue, c.partition_key, c.priority, c.app_version, c.attempts, c.crashes, c.replay, c.deadline, c.parent_id,
+    c.authenticated_user, c.assumed_role, c.authenticated_roles, c.attributes, c.schedule_name
   from claims as c
-  join pyengine.in_flight as f on f.workflow_id = c.workflow_id
-  join pyengine.workflows as w on w.workflow_id = c.workflow_id
-  order by f.priority, f.seq;
+  order by c.priority, c.seq;
 end;
 $function$;
 
