@@ -17,13 +17,19 @@ INLINED = frozenset({"_now", "_advisory_key", "_fencing_token"})
 INHERITING = frozenset(
     {
         "_check_enqueue",
+        "_choose_rows",
+        "_claim",
         "_deduplication_holder",
+        "_describe_claims",
         "_hold_lease",
         "_insert_enqueued",
         "_insert_header",
         "_insert_headers",
+        "_lock_queue_head",
+        "_lock_suspects_head",
         "_record_child",
         "_record_children",
+        "_take_rows",
     }
 )
 # Called by themselves, after the commit of what they tell of.

@@ -20,7 +20,6 @@ returns table (chosen tid[], is_alone boolean)
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $function$
 declare
   v_suspects tid[] := '{}';

@@ -2,6 +2,8 @@
 --
 -- Inputs come along up to 64 KB in total; a row whose inputs do not fit says 'claimed_large' and they are read by get_inputs.
 --
+-- Callers pin the planner and the search_path: a clause of its own would cost as much as the reading.
+--
 -- Fence:  none: the rows tell their fence.
 -- Repeat: reads only.
 -- Locks:  none.
@@ -34,13 +36,6 @@ returns table (
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
-set plan_cache_mode = force_generic_plan
 as $function$
 begin
   return query

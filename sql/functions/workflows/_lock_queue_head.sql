@@ -17,7 +17,6 @@ returns tid[]
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $function$
 begin
   if p_app_version is null then

@@ -16,7 +16,6 @@ returns tid[]
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $function$
 begin
   if p_partition_key is null then

@@ -22,7 +22,6 @@ returns text[]
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $function$
 declare
   v_now constant timestamptz := pyengine._now();

@@ -56,6 +56,7 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $function$
 declare
+  v_lock text;
   v_ids text[];
 begin
   if p_fence is null or coalesce(p_queue, '') = '' or p_limit is null or p_limit not between 1 and 1000 then
@@ -75,7 +76,8 @@ begin
   end if;
 
   perform pyengine._hold_lease(p_executor_id, p_nonce);
-  perform pg_advisory_xact_lock(pyengine._advisory_key('claim', p_fence::text));
+  -- An assignment is an expression; `perform` would be a query.
+  v_lock := pg_advisory_xact_lock(pyengine._advisory_key('claim', p_fence::text));
 
   v_ids := array(
     select f.workflow_id
