@@ -72,7 +72,7 @@ def run(on: Stage, ready: list[System], only: list[str] | None = None) -> None:
                 if not only or family in only:
                     _guarded(on, f"{family} of {OURS.name}", lambda alone=alone: alone(on))
     if with_floor and on.scale.name != "tiny":
-        _guarded(on, "floor", lambda: floor.measure(on))
+        _guarded(on, "floor", lambda: floor.measure(on, again=True))
     floor.keep_the_best(on)
     relate(on)
 

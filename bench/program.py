@@ -9,11 +9,17 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import environments
 from bench.systems import System
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from bench.hosts import Host
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_SECONDS = 120.0
@@ -23,21 +29,25 @@ class ProgramFailed(Exception):
     """It ended, or was silent for too long. Carries its last words."""
 
 
-class Program:
-    def __init__(self, system: System, command: str, url: str, **options: Any) -> None:
-        python = environments.interpreter(system)
-        words = [str(python), str(system.path), *([system.engine] if system.engine else [])]
-        self.name = f"{system.name} {command}"
+class Process:
+    """Something of the suite's that says lines of JSON."""
+
+    def __init__(self, name: str, command: Sequence[str], *, own: bool) -> None:
+        """`own`: of an interpreter that has this project."""
+        self.name = name
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [*words, command, url, json.dumps(options)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, cwd=ROOT,
-            env=_environment(own=not system.requirements),
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, cwd=ROOT,
+            env=_environment(own=own),
         )  # fmt: skip
         self._heard: queue.Queue[dict[str, Any] | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def __enter__(self) -> Program:
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,6 +101,18 @@ class Program:
         # What was wrong stands in the last line that is no continuation of another.
         errors = [line for line in lines if line[:1].isalpha() and ("Error" in line or "Exception" in line)]
         return "\n".join([*errors[-1:], *lines[-3:]])[-1000:]
+
+
+class Program(Process):
+    """A program of a system, on this host or on a simulated one."""
+
+    def __init__(self, system: System, command: str, url: str, host: Host | None = None, **options: Any) -> None:
+        python = environments.interpreter(system)
+        words = [str(python), str(system.path), *([system.engine] if system.engine else [])]
+        words += [command, url if host is None else host.url, json.dumps(options)]
+        super().__init__(
+            f"{system.name} {command}", words if host is None else host.command(*words), own=not system.requirements
+        )
 
 
 def _environment(*, own: bool) -> dict[str, str]:

@@ -42,17 +42,17 @@ class Scale:
     seconds: float
     blocks: int  # of 20 calls
     latencies: int
+    pause: float  # between those, seconds
     executors: tuple[int, ...]
     backlogs: tuple[int, ...]
     history: int
     claims: int
     limited: int
-    drain_all: bool
 
 
-TINY = Scale("tiny", 0.2, 1, 3, (1,), (0, 1000), 500, 3, 40, drain_all=False)
-QUICK = Scale("quick", 1.2, 15, 40, (1, 2, 4), (0, 100_000), 100_000, 20, 800, drain_all=False)
-FULL = Scale("full", 6.0, 60, 200, (1, 2, 4), (0, 100_000, 1_000_000), 5_000_000, 50, 5000, drain_all=True)
+TINY = Scale("tiny", 0.2, 1, 3, 0.02, (1,), (0, 1000), 500, 3, 40)
+QUICK = Scale("quick", 1.2, 15, 40, 0.05, (1, 2, 4), (0, 100_000), 100_000, 20, 800)
+FULL = Scale("full", 6.0, 60, 150, 0.12, (1, 2, 4), (0, 100_000, 1_000_000), 5_000_000, 50, 5000)
 
 
 @dataclass
@@ -129,6 +129,21 @@ def with_database(url: str, name: str) -> str:
     user = quote(str(given.get("user", "")), safe="")
     password = quote(str(given.get("password", "")), safe="")
     return f"postgresql://{user}:{password}@{given.get('host', 'localhost')}:{given.get('port', 5432)}/{quote(name)}"
+
+
+def place(url: str) -> tuple[str, int]:
+    """Host and port of the server, the first if there are several."""
+    given = conninfo_to_dict(url)
+    return str(given.get("host") or "localhost").split(",")[0], int(str(given.get("port") or 5432).split(",")[0])
+
+
+def at(url: str, host: str, port: int) -> str:
+    """The same database by another way."""
+    from urllib.parse import quote
+
+    given = conninfo_to_dict(url)
+    user, password = (quote(str(given.get(name) or ""), safe="") for name in ("user", "password"))
+    return f"postgresql://{user}:{password}@{host}:{port}/{quote(str(given.get('dbname', '')))}"
 
 
 def pgbench() -> str | None:

@@ -20,7 +20,7 @@ class System:
     has_steps: bool = False
     calls_directly: bool = False  # workflows can be called without a queue
     rate: int = 1000  # expected jobs a second and process: sizes backlogs, judges nothing
-    bulk: str = "16 threads: it has no way to enqueue a list"
+    bulk: str = "16 threads, one to a call: it has no way to enqueue a list"
     engine: str = ""
     callers: int = 64  # at a time; a peer with a pool of connections gets as many as keep it busy
     queues: dict[str, Any] | None = None
@@ -34,7 +34,7 @@ class System:
 
 OURS = System(
     name="pyengine", program="durable.py", requirements=(), engine="pyengine",
-    bulk="enqueue_many, up to 256 in a transaction",
+    bulk="enqueue_many, 1024 to a call, up to 256 in a transaction",
     durable="start or enqueue, every step and the end, each before its caller goes on; claims too",
     setup="defaults",
     done="select count(*) from pyengine.outcomes",
@@ -50,7 +50,7 @@ _DBOS = {
     "done": "select count(*) from dbos.workflow_status where status = 'SUCCESS'",
     "has_steps": True,
     "calls_directly": True,
-    "rate": 400,
+    "rate": 200,
     "callers": 32,
     "queues": {"work": {"polling_interval_sec": 0.05}},
     "installs": False,
@@ -70,25 +70,25 @@ ABSURD = System(
     name="absurd-sdk 0.5.1", program="absurd_tasks.py",
     requirements=("absurd-sdk==0.5.1", "absurdctl==0.5.1", "psycopg[binary]"),
     durable="spawn, claim, every step and the end, each before its caller goes on",
-    bulk="8 threads: it has no way to spawn a list",
+    bulk="8 threads, one to a call: it has no way to spawn a list",
     setup="async worker, 32 at a time, claims of 32, polls every 50 ms (default 250 ms)",
     done="select count(*) from absurd.t_work where state = 'completed'",
-    has_steps=True, rate=500, callers=32, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
+    has_steps=True, rate=300, callers=32, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
 )  # fmt: skip
 PROCRASTINATE = System(
     name="procrastinate 3.10.0", program="procrastinate_jobs.py", requirements=("procrastinate==3.10.0",),
     durable="job, its fetching and its end, each before the worker goes on; no steps",
     setup="async tasks, 32 at a time, LISTEN",
-    bulk="batch_defer, 500 in a transaction",
+    bulk="batch_defer, 500 to a call, in a transaction",
     done="select count(*) from procrastinate_jobs where status = 'succeeded'",
-    rate=600, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
+    rate=400, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
 )  # fmt: skip
 PGQUEUER = System(
     name="pgqueuer 1.6.0", program="pgqueuer_jobs.py",
     requirements=("pgqueuer[asyncpg]==1.6.0", "psycopg[binary]"),
     durable="job and its fetching; ends are gathered and written later, a crash runs those jobs again; no steps",
     setup="asyncpg, uvloop, batches of 100 at fetching",
-    bulk="lists, 1000 in a transaction",
+    bulk="lists, 1000 to a call, in a transaction",
     done="select %(count)s - count(*) from pgqueuer",
     rate=6000, callers=32, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
 )  # fmt: skip

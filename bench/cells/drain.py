@@ -1,20 +1,25 @@
-"""A backlog that executors, begun together, work off. The rate between the first and the last twentieth of it."""
+"""A backlog that executors on one or two hosts, begun together, work off.
+
+The rate is that between the first and the last twentieth of it.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import psycopg
 
 from bench.figures import Figure
+from bench.hosts import Host
+from bench.hosts import hosts as simulated
 from bench.program import Program
 from bench.report import quantile
-from bench.stage import Stage, Usage
+from bench.stage import Scale, Stage, Usage
 from bench.systems import OURS, System
 
 FAMILY = "drain"
@@ -30,36 +35,64 @@ class Drained:
     ended: Usage
     client_cpu: float
     seen: list[Any] = field(default_factory=list)  # what `look` found
+    where: str = ""  # of simulated hosts
+
+
+@dataclass(frozen=True)
+class Cell:
+    steps: int
+    executors: int
+    hosts: int = 1  # more than one: each behind a link that takes its time
+    kind: str = "threads"
+
+    @property
+    def name(self) -> str:
+        said = "no-op job" if self.steps == 0 else f"{self.steps}-step workflow"
+        said += ", async" if self.kind == "async" else ""
+        said += f", {self.executors} executor{'s' if self.executors > 1 else ''}"
+        if self.hosts > 1:
+            said += " on a host of its own" if self.executors == 1 else f" on {self.hosts} hosts"
+        return said
 
 
 def measure(stage: Stage, system: System) -> None:
-    scale = stage.scale
-    cells = [(steps, executors) for steps in (0, 1, 10) for executors in scale.executors]
+    for cell in cells(stage.scale, system):
+        _add(stage, system, cell)
+
+
+def cells(scale: Scale, system: System) -> list[Cell]:
     if scale.name == "tiny":
-        cells = cells[:1]
-    elif not scale.drain_all:
-        few = 2 if 2 in scale.executors else scale.executors[0]
-        cells = [(1, each) for each in scale.executors] if system is OURS else [(1, few)]
-        cells += [(0, few), (10, few)] if system is OURS else []
+        return [Cell(0, 1), Cell(1, 2, hosts=2), Cell(1, 1, kind="async")]
+    is_full = scale.name == "full"
+    if system is OURS and is_full:
+        found = [Cell(steps, each, hosts) for hosts in (1, 2) for steps in (0, 1, 10) for each in scale.executors]
+        found += [Cell(1, 2, hosts, "async") for hosts in (1, 2)]
+    elif system is OURS:
+        found = [Cell(1, each) for each in scale.executors]
+        found += [Cell(0, 2), Cell(10, 2), Cell(1, 2, hosts=2), Cell(1, 2, kind="async")]
+    elif is_full:
+        found = [*(Cell(1, each) for each in scale.executors), Cell(0, 2), Cell(10, 2), Cell(1, 2, hosts=2)]
+    else:
+        found = [Cell(1, 2)]
+    if system is not OURS and system.calls_directly and (is_full or "concurrent" in system.cells):
+        found.append(Cell(1, 2, kind="async"))
     if not system.has_steps:
-        cells = sorted({(0, executors) for _, executors in cells})
-    for steps, executors in cells:
-        _add(stage, system, steps, executors, "threads")
-    if system.calls_directly:
-        _add(stage, system, 1, 2 if 2 in scale.executors else scale.executors[0], "async")
+        found = [replace(cell, steps=0) for cell in found]
+    return list(dict.fromkeys(found))
 
 
-def _add(stage: Stage, system: System, steps: int, executors: int, kind: str) -> None:
-    rate = system.rate * {0: 1.3, 1: 1.0, 10: 0.3}[steps] * (1 + 0.5 * (executors > 1))
+def _add(stage: Stage, system: System, cell: Cell) -> None:
+    rate = system.rate * {0: 1.3, 1: 1.0, 10: 0.3}[cell.steps] * (1 + 0.5 * (cell.executors > 1))
     count = max(20, int(rate * stage.scale.seconds))
-    drained = drain(stage, system, count=count, steps=steps, executors=executors, kind=kind)
-    name = "no-op job" if steps == 0 else f"{steps}-step workflow"
+    drained = drain(
+        stage, system, count=count, steps=cell.steps, executors=cell.executors, hosts=cell.hosts, kind=cell.kind
+    )
+    note = f"p99: the slowest of the stretches of {LOOK_SECONDS * 1000:.0f} ms"
     stage.add(
         Figure(
-            FAMILY, f"{name}{', async' if kind == 'async' else ''}, {executors} executor{'s' if executors > 1 else ''}",
-            system.name, "/s", drained.rate, quantile(drained.windows, 0.5), quantile(drained.windows, 0.01),
-            samples=drained.finished,
-            note=f"p99: the slowest of the stretches of {LOOK_SECONDS * 1000:.0f} ms",
+            FAMILY, cell.name, system.name, "/s", drained.rate, quantile(drained.windows, 0.5),
+            quantile(drained.windows, 0.01), samples=drained.finished,
+            note=f"{note}; {drained.where}" if drained.where else note,
         )
     )  # fmt: skip
 
@@ -71,6 +104,7 @@ def drain(
     count: int,
     steps: int,
     executors: int,
+    hosts: int = 1,
     kind: str = "threads",
     queues: dict[str, Any] | None = None,
     lanes: int = 0,
@@ -81,21 +115,28 @@ def drain(
     extra = {"lanes": lanes} if lanes else {}
     patience = max(30.0, stage.scale.seconds * 10)
     with stage.database(system) as url, ExitStack() as stack:
+        places: list[Host | None] = [None]
+        if hosts > 1:
+            places = list(stack.enter_context(simulated(hosts, url)))
+        # What takes time at their start takes it beside the filling's.
+        programs = [
+            stack.enter_context(Program(system, "work", url, places[number % len(places)], **own))
+            for number in range(executors)
+        ]
         with Program(system, "fill", url, count=count, steps=steps, kind=kind, **own, **extra) as filler:
-            filler.wait("ready")
+            for program in (filler, *programs):
+                program.wait("ready")
             begun = stage.usage()  # with the schema installed
             filler.go()
             filled = filler.wait("result")["result"]
-        programs = [stack.enter_context(Program(system, "work", url, **own)) for _ in range(executors)]
-        for program in programs:
-            program.wait("ready")
         connection = stack.enter_context(psycopg.connect(url, autocommit=True))
         for program in programs:
             program.go()
         looks, seen = _watch(connection, system, count, patience, look)
         ended = stage.usage()
         cpu = filled["cpu"] + sum(program.end()["cpu"] for program in programs)
-    return Drained(*_rates(looks, count), looks[-1][1], begun, ended, cpu, seen)
+    where = places[0].note if places[0] else ""
+    return Drained(*_rates(looks, count), looks[-1][1], begun, ended, cpu, seen, where)
 
 
 def _watch(

@@ -24,7 +24,8 @@ def _in_bulk(stage: Stage, system: System) -> None:
     rate, best = count / got["seconds"], floor.best_rate(stage)
     stage.add(
         Figure(
-            FAMILY, "in bulk", system.name, "/s", rate, samples=count, note=system.bulk,
+            FAMILY, "in bulk", system.name, "/s", rate, got["p50"] * 1000, got["p99"] * 1000, spread_unit="ms",
+            samples=count, note=f"{system.bulk}; {got['cpu'] * 1e6 / count:,.0f} us CPU each",
             ratios={"best INSERT rate": rate / best} if best else {},
         )
     )  # fmt: skip

@@ -68,18 +68,21 @@ def fill(url: str, count: int, steps: int, kind: str) -> None:
     apps = [Absurd(url, queue_name="work") for _ in range(8)]
     numbers = iter(range(count))
     lock = threading.Lock()
+    took: list[float] = []
 
     def caller(app: Absurd) -> None:
         while True:
             with lock:
                 if next(numbers, None) is None:
                     return
+            began = time.perf_counter()
             app.spawn("job", {"payload": PAYLOAD, "steps": steps}, queue="work")
+            took.append(time.perf_counter() - began)
 
     wait_for_go()
     before, began = time.process_time(), time.time()
     in_threads(apps, caller)
-    say(result={"seconds": time.time() - began, "cpu": time.process_time() - before})
+    say(result={"seconds": time.time() - began, "cpu": time.process_time() - before, **quantiles(took)})
 
 
 def work(url: str) -> None:

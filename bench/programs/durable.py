@@ -22,6 +22,7 @@ DBOS: Any = ENGINE.DBOS
 IS_OURS = ENGINE.__name__ == "pyengine"
 REGISTERS_QUEUES = hasattr(DBOS, "register_queue")  # dbos 3
 QUEUES: dict[str, Any] = {}
+LIST = 1024  # to a call of enqueue_many
 
 
 @DBOS.step()
@@ -63,8 +64,11 @@ def when_begun(payload: str) -> float:
     return time.time()
 
 
-def launch(url: str, version: str, queues: dict[str, dict[str, Any]] | None = None) -> None:
-    DBOS(config={"name": "bench", "system_database_url": url, "application_version": version, "log_level": "ERROR"})
+def launch(
+    url: str, version: str, queues: dict[str, dict[str, Any]] | None = None, settings: dict[str, Any] | None = None
+) -> None:
+    given = {"name": "bench", "system_database_url": url, "application_version": version, "log_level": "ERROR"}
+    DBOS(config=given | (settings or {}))
     queues = {"work": {}} if queues is None else queues
     if not REGISTERS_QUEUES:
         QUEUES.update({name: ENGINE.Queue(name, **limits) for name, limits in queues.items()})
@@ -178,8 +182,18 @@ def fill(url: str, count: int, steps: int, kind: str, queues: dict[str, Any] | N
     launch(url, "filler", queues)
     names = list(QUEUES) or list(queues or {"work": {}})
     function = steps_of_async if kind == "async" else steps_of
-    numbers = iter(range(count))
+    is_in_lists = IS_OURS and not lanes and names == ["work"]
+    numbers = iter(range(0, count, LIST if is_in_lists else 1))
     lock = threading.Lock()
+    took: list[float] = []
+
+    def enqueue_list(first: int) -> None:
+        with for_workers():
+            QUEUES["work"].enqueue_many(function, ((PAYLOAD, steps) for _ in range(min(LIST, count - first))))
+
+    def enqueue_one(number: int) -> None:
+        with for_workers(f"lane {number % lanes}" if lanes else None):
+            enqueue(names[number % len(names)], function, PAYLOAD, steps)
 
     def caller(_: int) -> None:
         while True:
@@ -187,45 +201,87 @@ def fill(url: str, count: int, steps: int, kind: str, queues: dict[str, Any] | N
                 number = next(numbers, None)
             if number is None:
                 return
-            with for_workers(f"lane {number % lanes}" if lanes else None):
-                enqueue(names[number % len(names)], function, PAYLOAD, steps)
+            began = time.perf_counter()
+            (enqueue_list if is_in_lists else enqueue_one)(number)
+            took.append(time.perf_counter() - began)
 
     wait_for_go()
     before, began = time.process_time(), time.time()
-    if IS_OURS and not lanes and names == ["work"]:
-        with for_workers():
-            QUEUES["work"].enqueue_many(function, ((PAYLOAD, steps) for _ in range(count)))
-    else:
-        in_threads(32 if IS_OURS else 16, caller)
-    say(result={"seconds": time.time() - began, "cpu": time.process_time() - before})
+    in_threads(1 if is_in_lists else 32 if IS_OURS else 16, caller)
+    say(result={"seconds": time.time() - began, "cpu": time.process_time() - before, **quantiles(took)})
 
 
-def work(url: str, queues: dict[str, Any] | None = None) -> None:
+def work(url: str, queues: dict[str, Any] | None = None, settings: dict[str, Any] | None = None) -> None:
     wait_for_go()
-    launch(url, "work", queues)
+    launch(url, "work", queues, settings)
     before = time.process_time()
     say(launched=True)
     wait_for_end()
     say(result={"cpu": time.process_time() - before})
 
 
-def latency(url: str, count: int, pause: float, queues: dict[str, Any] | None = None) -> None:
-    """Enqueued here, begun in the process of `work`, its result read here, with a pause each time."""
-    launch(url, "client", queues)
+def press(
+    url: str, queue: str, rate: float, queues: dict[str, Any] | None = None, settings: dict[str, Any] | None = None
+) -> None:
+    """Enqueue at a steady rate until told to end. Who comes late does not wait, so that the rate is kept."""
+    launch(url, "presser", queues, settings)
     wait_for_go()
-    starts, results = [], []
-    for number in range(count + 3):
+    is_over = threading.Event()
+    begin, callers = time.monotonic(), 8
+    counts = [0] * callers
+
+    def caller(number: int) -> None:
+        with for_workers():
+            due = begin + number / rate
+            while not is_over.wait(max(0.0, due - time.monotonic())):
+                enqueue(queue, steps_of, PAYLOAD, 1)
+                counts[number] += 1
+                due += callers / rate
+
+    threading.Thread(target=lambda: (wait_for_end(), is_over.set()), daemon=True).start()
+    say(pressing=True)
+    in_threads(callers, caller)
+    say(result={"rate": sum(counts) / (time.monotonic() - begin), "count": sum(counts)})
+
+
+def latency(
+    url: str, rounds: int, count: int, pause: float, awaited: int, queues: dict[str, Any] | None = None
+) -> None:
+    """Enqueued here, begun in the process of `work`, its result read here, with a pause each time. Where results take
+    long, only so many are waited for at once.
+    """
+    launch(url, "client", queues)
+    for _ in range(rounds):
+        wait_for_go()
+        starts, results, left = [], [], []
+        for number in range(-2, count):
+            began = time.time()
+            with for_workers():
+                handle = enqueue("work", when_begun, PAYLOAD)
+            if number < awaited:
+                starts.append(handle.get_result() - began)
+                results.append(time.time() - began)
+            else:
+                left.append((handle, began))
+            time.sleep(pause * (0.5 + (number + 2) * 0.618 % 1))
+        starts += [handle.get_result() - began for handle, began in left]
+        say(result={"start": quantiles(starts[2:]), "result": quantiles(results[2:])})
+
+
+def watch(url: str, pause: float, queues: dict[str, Any] | None = None, settings: dict[str, Any] | None = None) -> None:
+    """As `latency`, for hours: each one is told as it comes."""
+    launch(url, "client", queues, settings)
+    wait_for_go()
+    is_over = threading.Event()
+    threading.Thread(target=lambda: (wait_for_end(), is_over.set()), daemon=True).start()
+    while not is_over.wait(pause):
         began = time.time()
         with for_workers():
             handle = enqueue("work", when_begun, PAYLOAD)
-        begun = handle.get_result()
-        ended = time.time()
-        if number >= 3:
-            starts.append(begun - began)
-            results.append(ended - began)
-        time.sleep(pause * (0.5 + number * 0.618 % 1))
-    say(result={"start": quantiles(starts), "result": quantiles(results), "count": count})
+        start = handle.get_result() - began
+        say(start=start, result=time.time() - began)
+    say(ended=True)
 
 
 if __name__ == "__main__":
-    run({each.__name__: each for each in (sequential, concurrent, enqueue_many, fill, work, latency)})
+    run({each.__name__: each for each in (sequential, concurrent, enqueue_many, fill, work, press, latency, watch)})

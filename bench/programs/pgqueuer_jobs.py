@@ -72,12 +72,15 @@ async def enqueue_many(url: str, kind: str, concurrency: int, seconds: float) ->
 @command
 async def fill(url: str, count: int, steps: int, kind: str) -> None:
     queue = await queries(url)
+    took = []
     wait_for_go()
     before, began = time.process_time(), time.time()
     for start in range(0, count, 1000):
         size = min(1000, count - start)
+        called = time.perf_counter()
         await queue.enqueue(["job"] * size, [DATA] * size, [0] * size)
-    say(result={"seconds": time.time() - began, "cpu": time.process_time() - before})
+        took.append(time.perf_counter() - called)
+    say(result={"seconds": time.time() - began, "cpu": time.process_time() - before, **quantiles(took)})
 
 
 @command

@@ -81,12 +81,15 @@ async def enqueue_many(url: str, kind: str, concurrency: int, seconds: float) ->
 async def fill(url: str, count: int, steps: int, kind: str) -> None:
     app = application(url)
     job = tasks(app)["job"]
+    took = []
     async with app.open_async():
         wait_for_go()
         before, began = time.process_time(), time.time()
         for start in range(0, count, 500):
+            called = time.perf_counter()
             await job.batch_defer_async(*({"payload": PAYLOAD} for _ in range(start, min(count, start + 500))))
-    say(result={"seconds": time.time() - began, "cpu": time.process_time() - before})
+            took.append(time.perf_counter() - called)
+    say(result={"seconds": time.time() - began, "cpu": time.process_time() - before, **quantiles(took)})
 
 
 @command

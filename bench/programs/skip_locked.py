@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import psycopg
-from wire import PAYLOAD, run, say, wait_for_end, wait_for_go
+from wire import PAYLOAD, quantiles, run, say, wait_for_end, wait_for_go
 
 BATCH = 100
 READ = f"""
@@ -26,14 +26,17 @@ def install(url: str) -> None:
 
 def fill(url: str, count: int, steps: int, kind: str) -> None:
     wait_for_go()
+    took = []
     before, began = time.process_time(), time.time()
     with psycopg.connect(url, autocommit=True) as connection:
         for start in range(0, count, 1000):
+            called = time.perf_counter()
             connection.execute(
                 "insert into messages (payload) select %s from generate_series(1, %s)",
                 (PAYLOAD, min(1000, count - start)),
             )
-    say(result={"seconds": time.time() - began, "cpu": time.process_time() - before})
+            took.append(time.perf_counter() - called)
+    say(result={"seconds": time.time() - began, "cpu": time.process_time() - before, **quantiles(took)})
 
 
 def work(url: str) -> None:
