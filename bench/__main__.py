@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from bench.compare import compare
+from bench.readme import readme
 from bench.takeover import takeover
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -16,6 +17,7 @@ def main() -> None:
 
 
 app.command()(compare)
+app.command()(readme)
 app.command()(takeover)
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bench import committed, environments, plots, report
+from bench import committed, environments, plots, readme, report
 from bench.cells import claims, concurrent, cost, drain, enqueue, floor, latency, limits, parts, sequential
 from bench.figures import Figure, markdown
 from bench.program import ProgramFailed
@@ -31,7 +31,8 @@ OF_OURS: dict[str, Callable[[Stage], None]] = {
     "claims": claims.measure,
 }
 # Whom a cell of ours is compared with. The higher of the two is the stricter ratio.
-AGAINST = {"concurrent": ("dbos 3.4.0",), "drain": tuple(peer.name for peer in PEERS), "enqueue": ("dbos 3.4.0",)}
+ALL_PEERS = tuple(peer.name for peer in PEERS)
+AGAINST = {"concurrent": ("dbos 3.4.0",), "drain": ALL_PEERS, "enqueue": ALL_PEERS}
 
 
 def compare(
@@ -41,7 +42,9 @@ def compare(
     only: Annotated[list[str] | None, typer.Option(help="Only these families of cells.")] = None,
     system: Annotated[list[str] | None, typer.Option(help="Only these systems, by the first word.")] = None,
     caveat: Annotated[str, typer.Option(help="A sentence that stands above the table.")] = "",
-    keep: Annotated[bool, typer.Option(help="Write bench/results/ (never with --only or --system).")] = True,
+    keep: Annotated[
+        bool, typer.Option(help="Write bench/results/, and of a quick run README.md (never with --only or --system).")
+    ] = True,
 ) -> None:
     """This engine, its peers and the physical floor, side by side."""
     scale = TINY if tiny else FULL if full and not quick else QUICK
@@ -99,7 +102,7 @@ def relate(on: Stage) -> None:
 
 
 def wanted_of(figure: Figure, peer: str) -> str:
-    if figure.family == "drain" and figure.cell.startswith("1-step workflow") and "2 executors" in figure.cell:
+    if figure.family == "drain" and figure.cell.startswith("1-step workflow") and figure.cell.endswith("2 executors"):
         if peer.startswith("pgqueuer"):
             return "aim 1"
         return "" if peer in ("SKIP LOCKED", "dbos 2.31.1") else "must 10"
@@ -124,6 +127,9 @@ def finish(on: Stage, scale: Scale, ready: list[System], *, keep: bool) -> None:
     if keep:
         print(report.write(f"compare-{scale.name}", result))
         (report.RESULTS / f"compare-{scale.name}.md").write_text(table)
+        if readme.RESULT == f"compare-{scale.name}":
+            readme.write(readme.committed())
+            print(readme.README)
         if path := plots.draw(f"compare-{scale.name}", on.figures, on.about):
             print(path)
 
