@@ -127,7 +127,7 @@ def finish(on: Stage, scale: Scale, ready: list[System], *, keep: bool) -> None:
     if keep:
         print(report.write(f"compare-{scale.name}", result))
         (report.RESULTS / f"compare-{scale.name}.md").write_text(table)
-        if readme.RESULT == f"compare-{scale.name}":
+        if f"compare-{scale.name}" == readme.RESULT:
             readme.write(readme.committed())
             print(readme.README)
         if path := plots.draw(f"compare-{scale.name}", on.figures, on.about):

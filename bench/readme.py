@@ -39,8 +39,8 @@ def render(result: dict[str, Any]) -> str:
     ratios = {key: figure["ratios"] for key, figure in ours.items()}
     peers = [name for name in result["durable"] if name != OURS.name and any(name in each for each in ratios.values())]
     lines = [
-        "How many times as much this engine does a second. Drained are workflows with one step, against the same or, where",
-        "a peer has no steps, its jobs that do nothing:",
+        "How many times as much this engine does a second. Drained are workflows with one step, against the same or, "
+        "where a peer has no steps, its jobs that do nothing:",
         "",
         f"| against | {' | '.join(COLUMNS)} | what that one commits |",
         f"|---|{'---:|' * len(COLUMNS)}---|",
@@ -57,22 +57,22 @@ def render(result: dict[str, Any]) -> str:
     ]
     if idle := ours.get(("latency", "enqueue to start, idle")):
         lines.append(
-            f"| from an enqueue to the start in another process, idle | {idle['p50']:.1f} ms, p99 {idle['p99']:.1f} ms |"
+            "| from an enqueue to the start in another process, idle "
+            f"| {idle['p50']:.1f} ms, p99 {idle['p99']:.1f} ms |"
         )
     lines += [
         "",
         f"Measured on {result['at'][:10]} in one run on one machine: {machine['cores']} cores ({machine['cpu']}) for "
         f"everything, Postgres {server['postgres'].split()[0]} included, fsync {server['fsync']}. "
         + (f"{result['caveat']} " if result.get("caveat") else "")
-        + "[All figures](bench/results/compare-quick.md), "
-        "[as a picture](bench/results/compare-quick.png), [what they mean](docs/explanation/performance.md); `make bench` "
-        "measures yours.",
+        + "[All figures](bench/results/compare-quick.md), [as a picture](bench/results/compare-quick.png), "
+        "[what they mean](docs/explanation/performance.md); `make bench` measures yours.",
     ]
     return "\n".join(lines)
 
 
 def _times(ratio: float | None) -> str:
-    return "" if ratio is None else f"{number(ratio)} ×"
+    return "" if ratio is None else f"{number(ratio)} x"
 
 
 def part(text: str) -> str:
