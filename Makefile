@@ -3,7 +3,8 @@
 #   make demo     the first program, then a workflow killed with kill -9 that resumes where it was
 #   make test     all tests on a real Postgres: PYENGINE_TEST_DATABASE_URL, else Docker, else a private one
 #                 (make test ARGS="tests/sql -k claim" for some of them)
-#   make soak     chaos for hours: hosts, links and servers fail by a seed (SOAK_SECONDS=3600, CHAOS_SEED to repeat one), then the model
+#   make soak     hours: steady load in which nothing may drift, then chaos: hosts, links and servers fail by a seed, then the model
+#                 (SOAK_SECONDS=3600 of each, CHAOS_SEED to repeat one; make soak-load for the first alone)
 #   make bench    this engine, its peers and the physical floor side by side (make bench ARGS=--full: half an hour)
 #   make bench-smoke   every benchmark once: that all of them run, no verdict on time
 #   make check    style, types, SQL and layout
@@ -16,7 +17,7 @@ WORKERS ?= 2
 ARGS ?=
 SOAK_SECONDS ?= 3600
 
-.PHONY: demo test soak bench bench-smoke check venv clean
+.PHONY: demo test soak soak-load bench plots bench-smoke check venv clean
 
 demo: $(READY)
 	@$(BIN)/python examples/demo/run.py
@@ -24,13 +25,18 @@ demo: $(READY)
 test: $(READY)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-soak: $(READY)
+soak: soak-load
 	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -x tests/chaos/test_chaos.py $(ARGS)
 	@PYENGINE_SOAK=1 $(BIN)/python -m pytest -x tests/model
 
-bench: $(READY)
-	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check --editable ".[bench]"
+soak-load: plots
+	@$(BIN)/python -m bench soak --seconds $(SOAK_SECONDS)
+
+bench: plots
 	@$(BIN)/python -m bench compare $(ARGS)
+
+plots: $(READY)
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check --editable ".[bench]"
 
 bench-smoke: $(READY)
 	@$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-columns=min,median,max,ops $(ARGS)

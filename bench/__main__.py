@@ -6,6 +6,7 @@ import typer
 
 from bench.compare import compare
 from bench.readme import readme
+from bench.soak import soak
 from bench.takeover import takeover
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -18,6 +19,7 @@ def main() -> None:
 
 app.command()(compare)
 app.command()(readme)
+app.command()(soak)
 app.command()(takeover)
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def run(on: Stage, ready: list[System], only: list[str] | None = None) -> None:
         _guarded(on, "floor", lambda: floor.measure(on))
     for system in ready:
         for family, measure in OF_SYSTEMS.items():
-            if family in system.cells and (not only or family in only):
+            if family in system.families(on.scale.name) and (not only or family in only):
                 _guarded(on, f"{family} of {system.name}", lambda measure=measure, system=system: measure(on, system))
         if system is OURS:
             for family, alone in OF_OURS.items():
@@ -93,6 +93,9 @@ def relate(on: Stage) -> None:
             continue
         for peer in AGAINST.get(figure.family, ()):
             other = rates.get((figure.family, figure.cell, peer))
+            if other is None and figure.family == "enqueue":
+                # It has no bulk: the best it can do is one at a time.
+                other = rates.get((figure.family, enqueue.ONE, peer))
             if other is None and figure.family == "drain" and figure.cell.startswith("1-step workflow, 2"):
                 other = rates.get((figure.family, figure.cell.replace("1-step workflow", "no-op job"), peer))
             if other:

@@ -14,7 +14,7 @@ from bench.figures import Figure, number
 OURS, OTHERS = "#1f6f8b", "#b8b8b8"
 
 
-def draw(name: str, figures: Sequence[Figure], about: dict[str, Any]) -> Path | None:
+def _pyplot() -> Any:
     try:
         import matplotlib
     except ImportError:
@@ -23,6 +23,12 @@ def draw(name: str, figures: Sequence[Figure], about: dict[str, Any]) -> Path | 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def draw(name: str, figures: Sequence[Figure], about: dict[str, Any]) -> Path | None:
+    """The headline figures, a panel for each family."""
+    pyplot = _pyplot()
     panels = [
         ("1-step workflows a second, one executor", _pick(figures, "concurrent", "1 executor")),
         ("drained a second, 2 executors", _pick(figures, "drain", "2 executors")),
@@ -30,7 +36,7 @@ def draw(name: str, figures: Sequence[Figure], about: dict[str, Any]) -> Path | 
         ("sequential, times a bare INSERT", _ratios(figures)),
     ]
     panels = [(title, bars) for title, bars in panels if bars]
-    if not panels:
+    if not panels or pyplot is None:
         return None
     figure, axes = pyplot.subplots(
         len(panels), 1, figsize=(9, sum(0.8 + 0.28 * len(bars) for _, bars in panels)), squeeze=False,
@@ -49,6 +55,42 @@ def draw(name: str, figures: Sequence[Figure], about: dict[str, Any]) -> Path | 
         axis.margins(x=0.12)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
+    return _save(pyplot, figure, name, about)
+
+
+# Over the time of a soak: what is drawn together, on which scale.
+OVER_TIME = {
+    "enqueue to start, ms": ("start_p50_ms", "start_p99_ms"),
+    "enqueue to result, ms": ("result_p50_ms", "result_p99_ms"),
+    "MB": ("table_mb", "index_mb", "executor_mb"),
+    "rows": ("dead_rows", "kept"),
+    "in flight": ("in_flight",),
+}
+
+
+def draw_soak(result: dict[str, Any]) -> Path | None:
+    """Everything that must not drift, over time."""
+    pyplot = _pyplot()
+    samples = result["samples"]
+    if pyplot is None or not samples:
+        return None
+    figure, axes = pyplot.subplots(len(OVER_TIME), 1, figsize=(9, 9), sharex=True)
+    for axis, (title, names) in zip(axes, OVER_TIME.items(), strict=True):
+        for name in names:
+            axis.plot([each["at"] for each in samples], [each[name] for each in samples], label=name, linewidth=1)
+        axis.set_title(title, fontsize=10, loc="left")
+        axis.set_ylim(bottom=0)
+        axis.tick_params(labelsize=8)
+        axis.legend(fontsize=7, loc="upper right")
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    axes[-1].set_xlabel("seconds", fontsize=8)
+    load = result["load"]
+    caveat = f"{load['rate']:,.0f} 1-step workflows/s, finished ones kept for {load['keep_for']:g} s."
+    return _save(pyplot, figure, "soak", {**result, "caveat": f"{caveat} {result.get('caveat', '')}"})
+
+
+def _save(pyplot: Any, figure: Any, name: str, about: dict[str, Any]) -> Path:
     machine, server = about["machine"], about["server"]
     said = (
         f"{machine['cpu']}, {machine['cores']} cores, Postgres {server['postgres']}, fsync {server['fsync']}, "

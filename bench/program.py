@@ -89,10 +89,13 @@ class Process:
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
 
-    def end(self) -> dict[str, Any]:
-        """It is told to stop; its result."""
+    def tell_to_end(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
+
+    def end(self) -> dict[str, Any]:
+        """It is told to stop; its result."""
+        self.tell_to_end()
         return dict(self.wait("result")["result"])
 
     def last_words(self) -> str:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Scale:
 
 
 TINY = Scale("tiny", 0.2, 1, 3, 0.02, (1,), (0, 1000), 500, 3, 40)
-QUICK = Scale("quick", 1.2, 15, 40, 0.05, (1, 2, 4), (0, 100_000), 100_000, 20, 800)
+QUICK = Scale("quick", 1.2, 15, 40, 0.05, (1, 2, 4), (0, 100_000), 100_000, 20, 500)
 FULL = Scale("full", 6.0, 60, 150, 0.12, (1, 2, 4), (0, 100_000, 1_000_000), 5_000_000, 50, 5000)
 
 
@@ -63,21 +63,44 @@ class Stage:
     about: dict[str, Any]
     figures: list[Figure] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    templates: dict[str, str] = field(default_factory=dict)  # by system: a database with its schema
 
     @contextmanager
     def database(self, system: System | None = None) -> Iterator[str]:
-        """A fresh database, with the system's schema where installing it is a step of its own."""
-        name = f"bench_{secrets.token_hex(4)}"
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        """A fresh database, with the system's schema."""
+        name = self._create(None if system is None else self._template(system))
         try:
-            url = with_database(self.url, name)
-            if system is not None and system.installs:
-                call(system, "install", url)
-            yield url
+            yield with_database(self.url, name)
         finally:
-            with psycopg.connect(self.url, autocommit=True) as connection:
-                connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+            self._drop(name)
+
+    def close(self) -> None:
+        while self.templates:
+            self._drop(self.templates.popitem()[1])
+
+    def _template(self, system: System) -> str:
+        if system.name not in self.templates:
+            name = self._create(None)
+            try:
+                call(system, "install", with_database(self.url, name))
+            except BaseException:
+                self._drop(name)
+                raise
+            self.templates[system.name] = name
+        return self.templates[system.name]
+
+    def _create(self, template: str | None) -> str:
+        name = f"bench_{secrets.token_hex(4)}"
+        statement = sql.SQL("create database {} template {}").format(
+            sql.Identifier(name), sql.Identifier(template or "template1")
+        )
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
+        return name
+
+    def _drop(self, name: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
     def add(self, *figures: Figure) -> None:
         self.figures += figures
@@ -167,7 +190,8 @@ def stage(scale: Scale) -> Iterator[Stage]:
     """PYENGINE_BENCH_DATABASE_URL (a role that may create databases), else a server that the suite starts."""
     url = os.environ.get("PYENGINE_BENCH_DATABASE_URL")
     if url:
-        yield Stage(url, scale, False, describe(url, scale, "PYENGINE_BENCH_DATABASE_URL"))
+        with closing(Stage(url, scale, False, describe(url, scale, "PYENGINE_BENCH_DATABASE_URL"))) as made:
+            yield made
         return
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     from plugins.private_cluster import cluster

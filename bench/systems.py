@@ -20,12 +20,17 @@ class System:
     has_steps: bool = False
     calls_directly: bool = False  # workflows can be called without a queue
     rate: int = 1000  # expected jobs a second and process: sizes backlogs, judges nothing
+    has_bulk: bool = False  # a call that enqueues a list
     bulk: str = "16 threads, one to a call: it has no way to enqueue a list"
     engine: str = ""
     callers: int = 64  # at a time; a peer with a pool of connections gets as many as keep it busy
     queues: dict[str, Any] | None = None
-    installs: bool = True
     cells: frozenset[str] = field(default_factory=lambda: frozenset({"sequential", "concurrent", "enqueue", "drain"}))
+
+    only_in_full: frozenset[str] = frozenset()  # of the cells
+
+    def families(self, scale: str) -> frozenset[str]:
+        return self.cells if scale == "full" else self.cells - self.only_in_full
 
     @property
     def path(self) -> Path:
@@ -34,11 +39,11 @@ class System:
 
 OURS = System(
     name="pyengine", program="durable.py", requirements=(), engine="pyengine",
-    bulk="enqueue_many, 1024 to a call, up to 256 in a transaction",
+    has_bulk=True, bulk="enqueue_many, 1024 to a call, up to 256 in a transaction",
     durable="start or enqueue, every step and the end, each before its caller goes on; claims too",
     setup="defaults",
     done="select count(*) from pyengine.outcomes",
-    has_steps=True, calls_directly=True, rate=3000, installs=False,
+    has_steps=True, calls_directly=True, rate=3000,
     cells=frozenset({"sequential", "concurrent", "enqueue", "drain", "latency", "cost"}),
 )  # fmt: skip
 
@@ -53,7 +58,6 @@ _DBOS = {
     "rate": 200,
     "callers": 32,
     "queues": {"work": {"polling_interval_sec": 0.05}},
-    "installs": False,
 }
 
 DBOS_3 = System(
@@ -64,6 +68,7 @@ DBOS_2 = System(
     name="dbos 2.31.1",
     requirements=("dbos==2.31.1", "sqlalchemy<2.1"),
     cells=frozenset({"sequential", "drain"}),
+    only_in_full=frozenset({"sequential"}),
     **_DBOS,
 )
 ABSURD = System(
@@ -79,7 +84,7 @@ PROCRASTINATE = System(
     name="procrastinate 3.10.0", program="procrastinate_jobs.py", requirements=("procrastinate==3.10.0",),
     durable="job, its fetching and its end, each before the worker goes on; no steps",
     setup="async tasks, 32 at a time, LISTEN",
-    bulk="batch_defer, 500 to a call, in a transaction",
+    has_bulk=True, bulk="batch_defer, 500 to a call, in a transaction",
     done="select count(*) from procrastinate_jobs where status = 'succeeded'",
     rate=400, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
 )  # fmt: skip
@@ -88,7 +93,7 @@ PGQUEUER = System(
     requirements=("pgqueuer[asyncpg]==1.6.0", "psycopg[binary]"),
     durable="job and its fetching; ends are gathered and written later, a crash runs those jobs again; no steps",
     setup="asyncpg, uvloop, batches of 100 at fetching",
-    bulk="lists, 1000 to a call, in a transaction",
+    has_bulk=True, bulk="lists, 1000 to a call, in a transaction",
     done="select %(count)s - count(*) from pgqueuer",
     rate=6000, callers=32, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
 )  # fmt: skip

@@ -22,41 +22,56 @@ EMPTY = "an empty database"
 
 
 def measure(stage: Stage) -> None:
-    """In one database that is filled further from cell to cell."""
-    scale, base = stage.scale, 0.0
-    cells = [(backlog, 0) for backlog in scale.backlogs]
+    """In one database that is filled further from cell to cell, by turns with one that holds nothing else."""
+    scale = stage.scale
+    cells = [(backlog, 0) for backlog in scale.backlogs if backlog]
     cells.append((scale.backlogs[-1], scale.history))
     if scale.name == "tiny":
         cells = cells[-1:]
-    queued = finished = 0
-    with stage.database() as url:
-        me = _install(url)
+    calm: list[float] = []
+    found = []
+    with stage.database() as url, stage.database() as empty_url:
+        filled, empty = Filled(url), Filled(empty_url)
         for backlog, history in cells:
             began = time.monotonic()
-            # What is left when the last claim is made is the backlog.
-            wanted = backlog + (scale.claims + WARM) * SIZE
-            with psycopg.connect(url, autocommit=True) as connection:
-                _multiply(connection, finished, history, is_finished=True)
-                missing = max(0, wanted - _waiting(connection))
-                _multiply(connection, queued, queued + missing, is_finished=False)
-                connection.execute("vacuum analyze")
-            queued, finished = queued + missing, max(finished, history)
+            claimed = (scale.claims + WARM) * SIZE
+            filled.fill(backlog + claimed, history)
+            empty.fill(claimed, 0)
             filling = time.monotonic() - began
-            took = _claims(url, me, scale.claims)
-            p50 = quantile(took, 0.5)
-            base = base or p50
-            cell = (
-                f"claim of {SIZE}, "
-                + (f"backlog {backlog:,}" if backlog else "no backlog")
-                + (f", {history:,} finished" if history else "")
-            )
-            stage.add(
-                Figure(
-                    FAMILY, cell, OURS.name, "ms", p50 * 1000, p50 * 1000, quantile(took, 0.99) * 1000,
-                    samples=len(took), ratios={EMPTY: p50 / base} if backlog else {},
-                    goals={EMPTY: "must 1.5"} if backlog else {}, note=f"filled in {filling:.0f} s",
-                )
-            )  # fmt: skip
+            took = _claims(filled, empty, scale.claims)
+            calm += took[1]
+            ratio = quantile(took[0], 0.5) / quantile(took[1], 0.5)
+            cell = f"claim of {SIZE}, backlog {backlog:,}" + (f", {history:,} finished" if history else "")
+            found.append(_figure(cell, took[0], f"by turns with that; filled in {filling:.0f} s", ratio))
+    stage.add(_figure(f"claim of {SIZE}, no backlog", calm), *found)
+
+
+def _figure(cell: str, took: list[float], note: str = "", ratio: float | None = None) -> Figure:
+    p50, p99 = (quantile(took, share) * 1000 for share in (0.5, 0.99))
+    return Figure(
+        FAMILY, cell, OURS.name, "ms", p50, p50, p99, samples=len(took), note=note,
+        ratios={} if ratio is None else {EMPTY: ratio}, goals={} if ratio is None else {EMPTY: "must 1.5"},
+    )  # fmt: skip
+
+
+class Filled:
+    """A database with one executor, which has claimed some of its workflows."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.me = _install(url)
+        self._queued = self._finished = 0
+
+    def fill(self, waiting: int, finished: int) -> None:
+        """Up to so many. Then all is written down, so that no claim waits for what the filling left to do."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            _multiply(connection, self._finished, finished, is_finished=True)
+            missing = max(0, waiting - _waiting(connection))
+            _multiply(connection, self._queued, self._queued + missing, is_finished=False)
+            connection.execute("vacuum analyze")
+            connection.execute("checkpoint")
+        self._queued += missing
+        self._finished = max(self._finished, finished)
 
 
 def _waiting(connection: Any) -> int:
@@ -65,24 +80,32 @@ def _waiting(connection: Any) -> int:
     return int(count)
 
 
-def _claims(url: str, me: dict[str, int], count: int) -> list[float]:
+def _claims(filled: Filled, empty: Filled, count: int) -> tuple[list[float], list[float]]:
+    took: tuple[list[float], list[float]] = ([], [])
+    with (
+        psycopg.connect(filled.url, autocommit=True, prepare_threshold=0) as one,
+        psycopg.connect(empty.url, autocommit=True, prepare_threshold=0) as other,
+    ):
+        for number in range(count + WARM):
+            for connection, me, times in ((one, filled.me, took[0]), (other, empty.me, took[1])):
+                seconds = _claim(connection, me)
+                if number >= WARM:
+                    times.append(seconds)
+    return took
+
+
+def _claim(connection: Any, me: dict[str, int]) -> float:
     from pyengine.db import calls
     from pyengine.db.function import statement
 
-    took = []
-    with psycopg.connect(url, autocommit=True, prepare_threshold=0) as connection:
-        for number in range(count + WARM):
-            bound = calls.claim_workflows.bind(
-                {**me, "fence": secrets.randbits(62), "queue": "work", "limit": SIZE, "unversioned": True,
-                 "suspects": "any"}
-            )  # fmt: skip
-            began = time.perf_counter()
-            found = connection.execute(statement(calls.claim_workflows, "pyengine"), bound, binary=True).fetchall()
-            took_now = time.perf_counter() - began
-            if len(found) != SIZE:
-                raise AssertionError(f"{len(found)} of {SIZE} were claimed")
-            if number >= WARM:
-                took.append(took_now)
+    bound = calls.claim_workflows.bind(
+        {**me, "fence": secrets.randbits(62), "queue": "work", "limit": SIZE, "unversioned": True, "suspects": "any"}
+    )
+    began = time.perf_counter()
+    found = connection.execute(statement(calls.claim_workflows, "pyengine"), bound, binary=True).fetchall()
+    took = time.perf_counter() - began
+    if len(found) != SIZE:
+        raise AssertionError(f"{len(found)} of {SIZE} were claimed")
     return took
 
 

@@ -26,7 +26,7 @@ def measure(stage: Stage, system: System) -> None:
 def _measure(stage: Stage, system: System, kind: str, executors: int) -> None:
     callers = system.callers * (4 if kind == "async" and system is OURS else 1)
     # Slower ones get longer, or the cell would hold a handful.
-    seconds = stage.scale.seconds * (1 if system is OURS else 2)
+    seconds = stage.scale.seconds * (1 if system is OURS else 1.5)
     with stage.database(system) as url:
         results = together(system, "concurrent", url, executors, kind=kind, seconds=seconds,
                            concurrency=callers)  # fmt: skip

@@ -56,12 +56,11 @@ def _add(stage: Stage, system: System, limits: dict[str, Any], polled: str, load
             worker.go()
             worker.wait("launched")
         for load in loads:
-            said = _press(stage, stack, system, url, both) if load else ""
-            how = f"loaded by {load}" if load else "idle"
-            if load:
-                time.sleep(SETTLE_SECONDS)
+            presser = _press(stage, stack, system, url, both) if load else None
             client.go()
             got = client.wait("result")["result"]
+            said = f"beside {presser.end()['rate']:,.0f} 1-step workflows/s" if presser else ""
+            how = f"loaded by {load}" if load else "idle"
             stage.add(
                 latency(FAMILY, f"enqueue to start, {how}{polled}", system.name, got["start"], samples=count, note=said,
                         goals={"": GOAL} if system is OURS and not load else {}),
@@ -70,14 +69,17 @@ def _add(stage: Stage, system: System, limits: dict[str, Any], polled: str, load
             )  # fmt: skip
 
 
-def _press(stage: Stage, stack: ExitStack, system: System, url: str, queues: dict[str, Any]) -> str:
-    """Begin the load; what it is."""
+def _press(stage: Stage, stack: ExitStack, system: System, url: str, queues: dict[str, Any]) -> Program:
+    """Begin the load."""
     rate = capacity(stage, system) / 2
-    presser = stack.enter_context(Program(system, "press", url, queue="load", rate=rate, queues=queues))
+    presser = stack.enter_context(
+        Program(system, "press", url, queue="load", rate=rate, callers=system.callers, queues=queues)
+    )
     presser.wait("ready")
     presser.go()
     presser.wait("pressing")
-    return f"beside {rate:,.0f} 1-step workflows/s, half of what one executor drains"
+    time.sleep(SETTLE_SECONDS)
+    return presser
 
 
 def capacity(stage: Stage, system: System) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.cells.drain import drain
+from bench.cells.drain import LONGEST, drain
 from bench.figures import Figure
 from bench.report import quantile
 from bench.stage import Stage
@@ -41,7 +41,7 @@ def measure(stage: Stage) -> None:
         drained = drain(
             stage, OURS, count=count, steps=1, executors=executors, queues={"work": limits},
             lanes=LANES if "partition_queue" in limits else 0,
-            look=lambda connection: connection.execute(PENDING).fetchone(),
+            look=lambda connection: connection.execute(PENDING).fetchone(), seconds=stage.scale.seconds * LONGEST,
         )  # fmt: skip
         unlimited = unlimited or drained.rate
         ratios = {"no limit": drained.rate / unlimited} if limits and unlimited else {}

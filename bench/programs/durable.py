@@ -102,6 +102,16 @@ def in_threads(count: int, body: Callable[[int], None]) -> None:
 # -- commands ----------------------------------------------------------------------------------------
 
 
+def install(url: str) -> None:
+    """Only the schema: no trace of a process."""
+    if IS_OURS:
+        importlib.import_module("pyengine.schema").install(url)
+    else:
+        launch(url, "installer", {})
+        DBOS.destroy()
+    say(result={})
+
+
 def sequential(url: str, blocks: int, each: int) -> None:
     """INSERT, step and workflow by turns, so that whatever else the machine does hits all three."""
     launch(url, "alone")
@@ -221,13 +231,14 @@ def work(url: str, queues: dict[str, Any] | None = None, settings: dict[str, Any
 
 
 def press(
-    url: str, queue: str, rate: float, queues: dict[str, Any] | None = None, settings: dict[str, Any] | None = None
-) -> None:
+    url: str, queue: str, rate: float, callers: int, queues: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Enqueue at a steady rate until told to end. Who comes late does not wait, so that the rate is kept."""
     launch(url, "presser", queues, settings)
     wait_for_go()
     is_over = threading.Event()
-    begin, callers = time.monotonic(), 8
+    begin = time.monotonic()
     counts = [0] * callers
 
     def caller(number: int) -> None:
@@ -284,4 +295,9 @@ def watch(url: str, pause: float, queues: dict[str, Any] | None = None, settings
 
 
 if __name__ == "__main__":
-    run({each.__name__: each for each in (sequential, concurrent, enqueue_many, fill, work, press, latency, watch)})
+    run(
+        {
+            each.__name__: each
+            for each in (install, sequential, concurrent, enqueue_many, fill, work, press, latency, watch)
+        }
+    )

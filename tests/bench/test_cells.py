@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from bench.systems import OURS
 
 
 @pytest.fixture
-def stage(empty_database_url: str) -> Stage:
-    return Stage(empty_database_url, TINY, is_own_server=False, about={})
+def stage(empty_database_url: str) -> Iterator[Stage]:
+    with closing(Stage(empty_database_url, TINY, is_own_server=False, about={})) as made:
+        yield made
 
 
 @pytest.mark.parametrize(
