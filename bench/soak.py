@@ -174,7 +174,9 @@ def measure(on: Stage, load: Load) -> list[Sample]:
                 if probe.failure is not None:
                     raise probe.failure
                 at = time.monotonic() - begin
-                samples.append(_sample(connection, at, probe.take(), workers, on.usage().wal - wal))
+                # Nothing came back in the whole of it: that long at least.
+                heard = probe.take() or [{"start": load.every, "result": load.every}]
+                samples.append(_sample(connection, at, heard, workers, on.usage().wal - wal))
                 _tell(samples[-1])
         probe.end()
         # Less than was wanted: the load was more than the machine has.
@@ -184,9 +186,7 @@ def measure(on: Stage, load: Load) -> list[Sample]:
 
 def _sample(connection: Any, at: float, heard: list[dict[str, float]], workers: list[Program], wal: int) -> Sample:
     def of(name: str, share: float) -> float:
-        # Nothing came back in the whole window: that long at least.
-        values = [each[name] for each in heard] or [float("inf")]
-        return round(report.quantile(values, share) * 1000, 3)
+        return round(report.quantile([each[name] for each in heard], share) * 1000, 3)
 
     tables, indexes, dead = connection.execute(SIZES, (list(TABLES),)).fetchone()
     in_flight, kept, finished = connection.execute(COUNTS).fetchone()
