@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench import compare
 from bench.cells import claims, concurrent, cost, drain, enqueue, floor, latency, limits, parts, sequential
-from bench.stage import TINY, Stage, describe
+from bench.stage import TINY, Stage
 from bench.systems import OURS
-
-
-@pytest.fixture
-def stage(empty_database_url: str) -> Iterator[Stage]:
-    with closing(Stage(empty_database_url, TINY, is_own_server=False, about={})) as made:
-        yield made
 
 
 @pytest.mark.parametrize(
@@ -35,8 +28,6 @@ def test_cells_of_every_system(stage: Stage, family: object) -> None:
 
 
 def test_a_run_ends_in_a_table(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    stage.about |= describe(stage.url, TINY, "of the tests")
-
     compare.run(stage, [OURS], only=["enqueue"])
     compare.finish(stage, TINY, [OURS], keep=False)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench import plots, report, soak
 from bench.soak import Load, Sample
-from bench.stage import TINY, Stage, describe
+from bench.stage import Stage
 
 CALM = Sample(
     at=0.0, start_p50_ms=4.0, start_p99_ms=20.0, result_p50_ms=20.0, result_p99_ms=50.0, probes=50, table_mb=100.0,
@@ -21,16 +20,14 @@ CALM = Sample(
 )  # fmt: skip
 
 
-def test_a_moment_of_steady_load(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    about = describe(empty_database_url, TINY, "of the tests")
-    with closing(Stage(empty_database_url, TINY, is_own_server=False, about=about)) as stage:
-        samples = soak.measure(stage, Load(seconds=2.0, every=1.0, keep_for=0.5, rate=40.0))
+def test_a_moment_of_steady_load(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = soak.measure(stage, Load(seconds=1.0, every=0.5, keep_for=0.2, rate=40.0))
 
     assert len(samples) == 2
     assert samples[-1].finished > 0
     assert samples[-1].table_mb > 0
     monkeypatch.setattr(report, "RESULTS", tmp_path)
-    drawn = plots.draw_soak({**about, "load": {"rate": 40.0, "keep_for": 0.5}, "samples": [CALM.__dict__] * 2})
+    drawn = plots.draw_soak({**stage.about, "load": {"rate": 40.0, "keep_for": 0.5}, "samples": [CALM.__dict__] * 2})
     assert drawn is None or drawn.exists()  # without matplotlib there is none
 
 
