@@ -40,7 +40,7 @@ def render(result: dict[str, Any]) -> str:
     peers = [name for name in result["durable"] if name != OURS.name and any(name in each for each in ratios.values())]
     lines = [
         "How many times as much this engine does a second. Drained are workflows with one step, against the same or, "
-        "where a peer has no steps, its jobs that do nothing:",
+        "where a peer has no steps, its jobs that do nothing. Where it has no call for many, bulk is one by one:",
         "",
         f"| against | {' | '.join(COLUMNS)} | what that one commits |",
         f"|---|{'---:|' * len(COLUMNS)}---|",
