@@ -99,8 +99,9 @@ def _claim(connection: Any, me: dict[str, int]) -> float:
     from pyengine.db.function import statement
 
     bound = calls.claim_workflows.bind(
-        {**me, "fence": secrets.randbits(62), "queue": "work", "limit": SIZE, "unversioned": True, "suspects": "any"}
-    )
+        {**me, "fence": secrets.randbits(62), "queue": "work", "limit": SIZE, "unversioned": True, "suspects": "any",
+         "from_priorities": None, "from_seqs": None}
+    )  # fmt: skip
     began = time.perf_counter()
     found = connection.execute(statement(calls.claim_workflows, "pyengine"), bound, binary=True).fetchall()
     took = time.perf_counter() - began

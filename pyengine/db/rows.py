@@ -148,6 +148,7 @@ class Claim(NamedTuple):
     authenticated_roles: list[str] | None
     attributes: dict[str, Any] | None
     schedule_name: str | None
+    low_water: int | None
 
 
 class ScheduleState(NamedTuple):

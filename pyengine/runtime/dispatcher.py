@@ -19,6 +19,7 @@ from ..db.retry import Backoff
 from ..db.rows import Claim
 from ..errors import ExecutorFenced, ExecutorStopping
 from ..logs import logger
+from .low_water import LowWater
 from .notifications import ANY_QUEUE
 from .tokens import token
 
@@ -45,12 +46,13 @@ class _Poll:
     due: float | None = None
     served: float = 0.0
     backoff: Backoff = field(default_factory=lambda: Backoff(first=0.05, ceiling=_TICK_SECONDS))
+    low_water: LowWater = field(default_factory=LowWater)
 
     def after(self, found: int) -> float | None:
         if found:
             self.backoff.reset()
         delay = self.backoff.next()
-        if self.backoff.current >= _TICK_SECONDS <= self.ceiling:
+        if self.backoff.current >= _TICK_SECONDS <= self.ceiling and not self.low_water.is_wading:
             return None
         return time.monotonic() + min(delay, self.ceiling)
 
@@ -88,6 +90,13 @@ class Dispatcher:
         stays.
         """
         self._look(queues, is_new=False)
+
+    def probed(self) -> list[str]:
+        """The queues that are left to the tick's look: it begins at their heads, so those with a long way from there to
+        their work are polled.
+        """
+        served = self._executor.served_queues()
+        return [queue for queue in served if (poll := self._polls.get(queue)) is None or not poll.low_water.is_wading]
 
     def wake_starved(self) -> None:
         """There is room again for what had to be left on its queue."""
@@ -194,16 +203,24 @@ class Dispatcher:
             self._replan(queue, time.monotonic() if len(claims) == limit else due)
 
     def _claim(self, identity: Identity, queue: str, limit: int) -> list[Claim]:
+        low_water, unversioned = self._polls[queue].low_water, self._executor.accepts_unversioned
+        began = time.monotonic()
+        mark = low_water.mark(began, unversioned=unversioned)
         try:
-            return self._executor.database.all(
+            claims = self._executor.database.all(
                 calls.claim_workflows,
                 **identity.owner,
                 fence=token(),
                 queue=queue,
                 limit=limit,
-                unversioned=self._executor.accepts_unversioned,
+                unversioned=unversioned,
                 suspects=self._executor.suspects,
+                from_priorities=None if mark is None else list(mark),
+                from_seqs=None if mark is None else list(mark.values()),
             )
         except ExecutorFenced:
             self._executor.on_fenced(identity)
             raise
+        if not claims or claims[0].verdict != "busy":
+            low_water.learn(claims, mark, began, time.monotonic())
+        return claims

@@ -24,6 +24,7 @@ from ..errors import DBOSProtocolNotServedError, DBOSWorkflowCancelledError, Exe
 from ..logs import logger
 from .housekeeping import keep_house, vouch_for_the_dead
 from .notifications import ANY_QUEUE, Ear
+from .probes import Probes
 
 if TYPE_CHECKING:
     from .executor import Executor
@@ -49,6 +50,7 @@ class Ticker:
         # Before this instant nobody is looked for: who lost its own connection is not the one to say who is dead.
         self._looks_from = 0.0
         self._looks_again = False
+        self._probes = Probes()
         self._session: Session | None = None
         self._holder: Identity | None = None
         self._ear = Ear(
@@ -133,14 +135,17 @@ class Ticker:
             if self._looks_from == _NEVER:
                 self._looks_from = now + self._beat_seconds
             looks = now >= self._looks_from
+            probed = executor.dispatcher.probed() if self._probes.are_due(now) else []
             tick = session.one(
                 calls.tick,
                 **identity.owner,
                 held_fences=executor.runs.fences() if is_beat else None,
-                queues=executor.served_queues(),
+                queues=probed,
                 accepts_unversioned=executor.accepts_unversioned,
                 looks_for_the_dead=None if is_beat else looks,
             )
+            if probed:
+                self._probes.took(time.monotonic() - now, now)
             if is_beat:
                 self._last_beat = now
                 if not tick.holds_liveness and not session.connection.is_pooled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from plugins.executors import Connection, Executor, Row, row, rows, token, value
@@ -42,8 +43,11 @@ def claim_rows(
     fence: int | None = None,
     unversioned: bool = True,
     suspects: str = "any",
+    mark: Mapping[int, int] | None = None,
 ) -> list[Row]:
+    """`mark`: of a priority, the seq from which on it is looked at."""
     claim: Row = {"fence": fence or token(), "queue": queue, "limit": limit, "unversioned": unversioned}
+    claim |= {"from_priorities": mark and sorted(mark), "from_seqs": mark and [mark[each] for each in sorted(mark)]}
     return rows(executor.connection, "claim_workflows", **executor.me, **claim, suspects=suspects)
 
 

@@ -219,3 +219,44 @@ def test_new_limits_wait_for_a_claim_that_goes_by_the_old_ones(
     lowered.result(10)
 
     assert (len(first), claim(executor)) == (3, [])
+
+
+@pytest.mark.parametrize("commits_first", [True, False])
+def test_a_row_that_was_long_in_coming_is_left_by_a_mark_and_found_from_the_head(
+    new_executor: NewExecutor, session_factory: NewSession, commits_first: bool
+) -> None:
+    """It drew its number before those that were claimed meanwhile."""
+    executor, slow = new_executor(), session_factory(autocommit=False)
+    enqueue(slow, "slow")
+    enqueue(executor.connection, "quick")
+    assert claim(executor) == ["quick"]
+    mark = {0: seq_of(executor.connection, "quick")}
+    enqueue(executor.connection, "next")
+    if commits_first:
+        slow.commit()
+    assert claim(executor, mark=mark) == ["next"]
+    slow.commit()
+
+    assert claim(executor, mark=mark) == []
+    assert claim(executor) == ["slow"]
+
+
+@pytest.mark.parametrize("ends", ["commit", "rollback"])
+def test_rows_that_an_open_claim_holds_may_come_back_before_the_mark(new_executor: NewExecutor, ends: str) -> None:
+    one, two = new_executor(), new_executor()
+    fill(one.connection, 4)
+    one.connection.autocommit = False
+    assert claim(one, limit=2) == ["w0", "w1"]
+    assert claim(two, limit=1) == ["w2"]
+    mark = {0: seq_of(two.connection, "w2")}
+    getattr(one.connection, ends)()
+
+    assert claim(two, mark=mark) == ["w3"]
+    assert claim(two) == ([] if ends == "commit" else ["w0", "w1"])
+
+
+def seq_of(connection: Connection, workflow_id: str) -> int:
+    row = in_flight(connection, workflow_id)
+    assert row is not None
+    number: int = row["seq"]
+    return number

@@ -3,6 +3,8 @@
 -- One index scan per acceptable version, so that other versions' rows never stand in the way, and one for suspects. A suspect is
 -- to be claimed alone (is_alone): it comes by itself when it is first, else it waits for its turn.
 --
+-- p_from_priorities, p_from_seqs: a low-water mark (_lock_queue_from); null: the queue is looked through from its head.
+--
 -- Fence:  the caller holds the lease.
 -- Repeat: the caller's.
 -- Locks:  in-flight rows (skip locked).
@@ -14,7 +16,9 @@ create or replace function pyengine._choose_rows(
   p_suspects text,
   p_queue text,
   p_partition_key text,
-  p_limit integer
+  p_limit integer,
+  p_from_priorities integer[],
+  p_from_seqs bigint[]
 )
 returns table (chosen tid[], is_alone boolean)
 language plpgsql
@@ -37,7 +41,12 @@ begin
     return;
   end if;
 
-  if p_partition_key is null then
+  if p_partition_key is null and p_from_priorities is not null then
+    v_own := pyengine._lock_queue_from(p_application, p_app_version, p_queue, p_from_priorities, p_from_seqs, p_limit);
+    if p_unversioned then
+      v_unversioned := pyengine._lock_queue_from(p_application, null, p_queue, p_from_priorities, p_from_seqs, p_limit);
+    end if;
+  elsif p_partition_key is null then
     v_own := pyengine._lock_queue_head(p_application, p_app_version, p_queue, p_limit);
     if p_unversioned then
       v_unversioned := pyengine._lock_queue_head(p_application, null, p_queue, p_limit);
@@ -75,5 +84,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine._choose_rows(text, text, boolean, text, text, text, integer) is
+comment on function pyengine._choose_rows(text, text, boolean, text, text, text, integer, integer[], bigint[]) is
   'Lock the first claimable rows of a queue, or of one of its partitions, by priority and arrival.';

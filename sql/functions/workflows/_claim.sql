@@ -10,7 +10,9 @@ create or replace function pyengine._claim(
   p_queue text,
   p_limit integer,
   p_unversioned boolean,
-  p_suspects text
+  p_suspects text,
+  p_from_priorities integer[],
+  p_from_seqs bigint[]
 )
 returns text[]
 language plpgsql
@@ -41,8 +43,9 @@ begin
   where q.application = v_executor.application
     and q.queue = p_queue;
 
-  -- An empty queue is not worth its lock, or a walk through its lanes: its pollers would only tell each other 'busy'.
-  if (v_queue.is_limited or p_suspects = 'only')
+  -- An empty queue is not worth its lock, or a walk through its lanes: its pollers would only tell each other 'busy'. From a
+  -- low-water mark the probe could walk over what the claim need not.
+  if (v_queue.is_limited and p_from_priorities is null or p_suspects = 'only')
     and not pyengine._has_enqueued(v_executor.application, v_executor.app_version, p_unversioned, p_queue, p_suspects)
   then
     return '{}';
@@ -78,7 +81,8 @@ begin
     v_ids := pyengine._take_rows(p_executor_id, p_fence, v_executor.app_version, (
       select c.chosen
       from pyengine._choose_rows(
-        v_executor.application, v_executor.app_version, p_unversioned, p_suspects, p_queue, null, v_limit
+        v_executor.application, v_executor.app_version, p_unversioned, p_suspects, p_queue, null, v_limit,
+        p_from_priorities, p_from_seqs
       ) as c
     ));
   end if;
@@ -93,5 +97,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine._claim(bigint, bigint, text, integer, boolean, text) is
+comment on function pyengine._claim(bigint, bigint, text, integer, boolean, text, integer[], bigint[]) is
   'Decide how many rows a claim may take, and take them; null when the queue''s lock was lost.';

@@ -55,7 +55,7 @@ begin
     select c.chosen, c.is_alone
     into v_choice
     from pyengine._choose_rows(
-      p_application, p_app_version, p_unversioned, p_suspects, p_queue, v_lanes[v_turn], v_room
+      p_application, p_app_version, p_unversioned, p_suspects, p_queue, v_lanes[v_turn], v_room, null, null
     ) as c;
     -- A row that brings executors down is claimed alone, by the whole call: else its lane keeps its place for the next one.
     continue when cardinality(v_choice.chosen) = 0 or v_choice.is_alone and cardinality(v_rows) > 0;

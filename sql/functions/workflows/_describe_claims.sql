@@ -31,7 +31,8 @@ returns table (
   assumed_role text,
   authenticated_roles text[],
   attributes jsonb,
-  schedule_name text
+  schedule_name text,
+  seq bigint
 )
 language plpgsql
 volatile
@@ -57,7 +58,7 @@ begin
     c.workflow_id, c.fence, pyengine._fencing_token(c.claimed_at, c.token_floor), c.name, c.class_name, c.config_name,
     case when c.has_inputs then c.inputs end,
     c.queue, c.partition_key, c.priority, c.app_version, c.attempts, c.crashes, c.replay, c.deadline, c.parent_id,
-    c.authenticated_user, c.assumed_role, c.authenticated_roles, c.attributes, c.schedule_name
+    c.authenticated_user, c.assumed_role, c.authenticated_roles, c.attributes, c.schedule_name, c.seq
   from claims as c
   order by c.priority, c.seq;
 end;

@@ -2,6 +2,10 @@
 --
 -- p_suspects: what of workflows that have brought down three executors. 'any': one is claimed alone, when it is first. 'none': they
 --   are left to an isolated executor, and stand in nobody's way. 'only': that one's claim, of one at a time.
+-- p_from_priorities, p_from_seqs: a low-water mark, see _lock_queue_from; null: look from the queue's head on. low_water: a row's seq,
+--   told when the look had to wade through what somebody's snapshot keeps from being removed (a longer walk than the rows need), or
+--   began at a mark: before the last row of a priority nothing was left that could be claimed. Rows can appear there later (a
+--   transaction that began earlier, a takeover), so a mark is only for some looks; a partitioned queue has no use for it.
 -- Fence:  the executor's lease; p_fence, minted by the client, becomes the fence of the rows.
 -- Repeat: the rows that carry p_fence are returned again, and no others are claimed while there are any.
 -- Locks:  fence (shared), the claim's own lock (orders a late original and its repeat), queue (try only, limited queues),
@@ -18,7 +22,9 @@ create or replace function pyengine.claim_workflows(
   p_queue text,
   p_limit integer,
   p_unversioned boolean,
-  p_suspects text
+  p_suspects text,
+  p_from_priorities integer[],
+  p_from_seqs bigint[]
 )
 returns table (
   verdict text,
@@ -42,7 +48,8 @@ returns table (
   assumed_role text,
   authenticated_roles text[],
   attributes jsonb,
-  schedule_name text
+  schedule_name text,
+  low_water bigint
 )
 language plpgsql
 volatile
@@ -56,6 +63,10 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $function$
 declare
+  -- More entries than any claim's own, and what is locked by others: about a millisecond's worth.
+  c_waded constant integer := 4000;
+  v_before constant bigint := coalesce(pg_stat_get_xact_tuples_returned('pyengine.in_flight_claim_idx'::regclass), 0);
+  v_tells boolean;
   v_lock text;
   v_ids text[];
 begin
@@ -75,6 +86,14 @@ begin
       hint = 'Claim any, none or only suspects.';
   end if;
 
+  if num_nonnulls(p_from_priorities, p_from_seqs) > 0 and not pyengine._is_mark(p_from_priorities, p_from_seqs) then
+    raise exception using
+      errcode = 'WF101',
+      message = 'cannot claim: the low-water mark is none',
+      detail = format('queue=%s priorities=%s seqs=%s', p_queue, p_from_priorities, p_from_seqs),
+      hint = 'Give a seq for each priority, priorities in order, each once; or null for both.';
+  end if;
+
   perform pyengine._hold_lease(p_executor_id, p_nonce);
   -- An assignment is an expression; `perform` would be a query.
   v_lock := pg_advisory_xact_lock(pyengine._advisory_key('claim', p_fence::text));
@@ -86,22 +105,26 @@ begin
       and f.fence = p_fence
   );
   if cardinality(v_ids) = 0 then
-    v_ids := pyengine._claim(p_executor_id, p_fence, p_queue, p_limit, coalesce(p_unversioned, false), p_suspects);
+    v_ids := pyengine._claim(p_executor_id, p_fence, p_queue, p_limit, coalesce(p_unversioned, false), p_suspects,
+      p_from_priorities, p_from_seqs);
   end if;
 
   if v_ids is null then
     verdict := 'busy';
     return next;
   elsif cardinality(v_ids) > 0 then
+    v_tells := p_from_priorities is not null
+      or pg_stat_get_xact_tuples_returned('pyengine.in_flight_claim_idx'::regclass) - v_before > c_waded;
     return query
     select
       c.verdict, c.workflow_id, c.fence, c.fencing_token, c.name, c.class_name, c.config_name, c.inputs, c.queue,
       c.partition_key, c.priority, c.app_version, c.attempts, c.crashes, c.replay, c.deadline, c.parent_id, c.authenticated_user,
-      c.assumed_role, c.authenticated_roles, c.attributes, c.schedule_name
+      c.assumed_role, c.authenticated_roles, c.attributes, c.schedule_name,
+      case when v_tells then c.seq end
     from pyengine._describe_claims(v_ids) as c;
   end if;
 end;
 $function$;
 
-comment on function pyengine.claim_workflows(bigint, bigint, bigint, text, integer, boolean, text) is
+comment on function pyengine.claim_workflows(bigint, bigint, bigint, text, integer, boolean, text, integer[], bigint[]) is
   'Take up to p_limit runnable workflows of a queue within its limits; one row says ''busy'' when its lock was lost. Raises WF001, WF101.';

@@ -101,3 +101,23 @@ def test_a_plan_made_on_an_empty_queue_stays_right(
     assert len(claim(warmed, queue, 20)) == 20
     # Twenty rows are looked at a few times each, and some lanes are passed over; a plan gone wrong reads thousands.
     assert all(count < 600 for count in rows_read(warmed.connection).values()), rows_read(warmed.connection)
+
+
+@pytest.mark.parametrize("queue", ["q", "limited"])
+def test_a_mark_in_the_midst_of_a_backlog_is_where_the_walk_begins(
+    warmed: Executor, session_factory: Callable[..., Connection], queue: str
+) -> None:
+    warmed.connection.execute("set plan_cache_mode = force_generic_plan")
+    warm_up(warmed)
+    for _ in range(2):
+        claim(warmed, queue, mark={0: 1, 7: 1})
+    other = session_factory()
+    fill(other)
+    (middle,) = read(other, "select max(seq) - 3000 as seq from pyengine.in_flight where queue = %s", queue)
+    warmed.connection.autocommit = False
+
+    taken = claim(warmed, queue, 20, mark={0: middle["seq"], 7: 1})
+    seqs = read(warmed.connection, "select seq from pyengine.in_flight where workflow_id = any (%s)", taken)
+    assert len(seqs) == 20
+    assert all(middle["seq"] <= each["seq"] < middle["seq"] + 1000 for each in seqs)
+    assert all(count < 600 for count in rows_read(warmed.connection).values()), rows_read(warmed.connection)

@@ -1,0 +1,71 @@
+"""An engine that works while somebody holds a snapshot: it finds its work without wading through what is gone, and
+none of it is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from plugins.queueing import enqueue
+from plugins.sessions import Connection, wait_until
+from pyengine import DBOS, Queue
+from pyengine.runtime.low_water import LowWater
+
+Launch = Callable[..., type[DBOS]]
+
+
+@pytest.fixture
+def held(session_factory: Callable[..., Connection]) -> Iterator[Connection]:
+    """Twenty thousand rows of a queue are gone, and a snapshot keeps what is left of them."""
+    session, holder = session_factory(), session_factory(autocommit=False)
+    session.execute(
+        "insert into pyengine.in_flight (workflow_id, status, queue, application, app_version)"
+        " select 'gone' || n, 'ENQUEUED', 'work', 'test-app', 'v1' from generate_series(1, 20000) as n"
+    )
+    holder.execute("set transaction isolation level repeatable read")
+    holder.execute("select count(*) from pyengine.in_flight")
+    session.execute("delete from pyengine.in_flight")
+    yield session
+    holder.rollback()
+
+
+def test_work_is_found_behind_what_is_gone_and_what_comes_late_before_it(
+    launch: Launch, held: Connection, session_factory: Callable[..., Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Mapping[int, int] | None] = []
+    learn = LowWater.learn
+
+    def seen(self: LowWater, claims: Any, mark: Mapping[int, int] | None, *instants: float) -> None:
+        begun.append(mark and dict(mark))
+        learn(self, claims, mark, *instants)
+
+    monkeypatch.setattr(LowWater, "learn", seen)
+    work = Queue("work")
+    ran: list[str] = []
+
+    @DBOS.workflow(name="flow")
+    def flow(name: str) -> None:
+        ran.append(name)
+
+    def from_outside(connection: Connection, name: str) -> None:
+        inputs = b'j{"args":["%s"],"kwargs":{}}' % name.encode()
+        enqueue(connection, name, queue="work", application="test-app", app_version="v1", name="flow", inputs=inputs)
+
+    launch(application_version="v1")
+    late = session_factory(autocommit=False)
+    from_outside(late, "late")
+    done = 0
+
+    def is_begun_at_a_mark() -> bool:
+        nonlocal done
+        work.enqueue(flow, f"{done}").get_result()
+        done += 1
+        return any(mark is not None for mark in begun)
+
+    wait_until(is_begun_at_a_mark, what="a look that begins at a mark", timeout_seconds=60)
+    late.commit()
+    wait_until(lambda: "late" in ran, what="the row from before the mark", timeout_seconds=60)
+    assert sorted(ran) == sorted(["late", *map(str, range(done))])
