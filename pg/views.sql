@@ -72,7 +72,8 @@ select
   e.dead_detail,
   e.handed_over_at,
   e.seat,
-  e.is_isolated
+  e.is_isolated,
+  e.rests_for is not null as is_resting
 from pyengine.executors as e;
 
 comment on view pyengine.executor_status is

@@ -25,6 +25,9 @@ create table pyengine.executors (
   lease_expires_at timestamptz not null,
   beat_at timestamptz not null,
   registered_at timestamptz not null,
+  -- While it rests (it has nothing to do and beats once in a while): how long its leases are. woke_at: when it last ended that.
+  rests_for interval,
+  woke_at timestamptz,
   -- Where it registered: its writes are right on no other line of history. Behind a transaction pooler the server can change between
   -- two calls unseen by the client, so there the fence compares.
   server_identity text not null,

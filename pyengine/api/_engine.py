@@ -8,7 +8,7 @@ from ..config import Config
 from ..db.database import Database
 from ..errors import DBOSInitializationError, DBOSProtocolNotServedError
 from ..logs import logger
-from ..runtime import app_version, retention, signals, supervision
+from ..runtime import app_version, rest, retention, signals, supervision
 from ..runtime.database_home import OpenedDatabase, open_database, prepare_database
 from ..runtime.executor import Executor
 from ..runtime.registry import REGISTRY
@@ -85,6 +85,7 @@ def _launch(opened: OpenedDatabase, config: Config) -> Executor:
         has_fleet=wants_fleet(config),
         notifies=config.notifies,
         keep_for=retention.period(config.retention_days),
+        is_deep_idler=config.is_deep_idler,
     )
     try:
         executor.launch()
@@ -92,7 +93,10 @@ def _launch(opened: OpenedDatabase, config: Config) -> Executor:
         executor.stop()
         raise
     logger.info("Retention: %s", retention.describe(config.retention_days))
-    logger.info("Connections: %s", describe_connections(database.pool_size, is_pooled=database.find_pooler()))
+    is_pooled = database.find_pooler()
+    if config.is_deep_idler:
+        logger.info("Idle: %s", rest.describe(hears=config.notifies and not is_pooled))
+    logger.info("Connections: %s", describe_connections(database.pool_size, is_pooled=is_pooled))
     return executor
 
 

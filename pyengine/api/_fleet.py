@@ -46,6 +46,7 @@ def _configuration(config: Config, executor: Executor) -> dict[str, Any]:
         "max_executor_threads": config.max_executor_threads,
         "lease_ttl_seconds": config.lease_ttl_seconds,
         "retention_days": config.retention_days,
+        "idle": "deep" if config.is_deep_idler else None,
         "strict_json": config.strict_json,
         "log_level": config.log_level,
         "console_log_level": config.console_log_level,

@@ -144,6 +144,13 @@ KEYS: tuple[Key, ...] = (
         "how many days finished workflows are kept, of this application; default 30; 0: for ever",
     ),
     _used(
+        "idle",
+        checks.choice("normal", "deep"),
+        "own",
+        OWN,
+        "deep: after a minute without work a process makes one call a minute and polls nothing; default normal",
+    ),
+    _used(
         "executor_processes",
         checks.integer(1),
         "own",

@@ -46,6 +46,8 @@ class Config:
     lease_ttl_seconds: float = DEFAULT_LEASE_TTL_SECONDS
     retention_days: float = DEFAULT_RETENTION_DAYS
     """How long what has finished is kept; 0: for ever."""
+    is_deep_idler: bool = False
+    """Without work it makes one call a minute, not one a second."""
     executor_processes: int | None = None
     """None: what is enqueued runs in this process."""
     serializer: Any = None
@@ -97,6 +99,7 @@ class DBOSConfig(TypedDict, total=False):
     strict_json: bool | None
     lease_ttl_seconds: float | None
     retention_days: float | None
+    idle: str | None
     executor_processes: int | None
     notification_listener_polling_interval_sec: float | None
     notification_coalesce_sec: float | None

@@ -97,6 +97,7 @@ class _Resolver:
             max_executor_threads=self._get("max_executor_threads", None),
             lease_ttl_seconds=self._get("lease_ttl_seconds", DEFAULT_LEASE_TTL_SECONDS),
             retention_days=self._get("retention_days", DEFAULT_RETENTION_DAYS),
+            is_deep_idler=self._get("idle", "normal") == "deep",
             executor_processes=self._get("executor_processes", None),
             serializer=self._get("serializer", None),
             strict_json=self._get("strict_json", False),

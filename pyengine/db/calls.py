@@ -36,6 +36,9 @@ tick = Function(
     _EXECUTOR + ", held_fences bigint[], queues text[], accepts_unversioned boolean, looks_for_the_dead boolean",
     rows.Tick,
 )
+rest_executor = Function(
+    "rest_executor", _EXECUTOR + ", queues text[], accepts_unversioned boolean, rests_for interval", rows.Rest
+)
 retire_executor: Function[None] = Function("retire_executor", _EXECUTOR + ", reason text")
 mark_executor_dead: Function[bool] = Function(
     "mark_executor_dead", _EXECUTOR + ", reason text, detail text, culprit text"

@@ -7,8 +7,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 
@@ -52,6 +53,12 @@ class Home:
         return connection.server_identity == self.server_identity and connection.is_pooled <= self.is_pooled
 
 
+class Gate(Protocol):
+    """What every call that an executor makes as itself goes through."""
+
+    def __call__(self, function: Function[Any]) -> AbstractContextManager[None]: ...
+
+
 class Database:
     """Calls the schema's functions. Safe to use from any thread of the process that opened it.
 
@@ -74,6 +81,7 @@ class Database:
         self.pool_size = pool_size
         self.outage = OutageLog()
         self.is_pooled = is_pooled
+        self.gate: Gate | None = None
         self._home: Home | None = None
         self._revive = revive
         self._closed = threading.Event()
@@ -131,11 +139,14 @@ class Database:
     ) -> list[tuple[Any, ...]]:
         nonce = arguments.get("nonce") if function.is_executors_own else None
         values = function.bind(arguments)
-        return self._repeat(
-            lambda connection: call(connection, function, self.schema, values, is_bounded=connection.is_pooled),
-            nonce,
-            until_won,
-        )
+
+        def work(connection: Connection) -> list[tuple[Any, ...]]:
+            return call(connection, function, self.schema, values, is_bounded=connection.is_pooled)
+
+        if nonce is None or self.gate is None:
+            return self._repeat(work, nonce, until_won)
+        with self.gate(function):
+            return self._repeat(work, nonce, until_won)
 
     def _repeat(self, work: Callable[[Connection], R], nonce: int | None = None, until_won: bool = True) -> R:
         backoff = Backoff()

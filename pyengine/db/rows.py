@@ -60,6 +60,15 @@ class Pruning(NamedTuple):
     remaining: bool
 
 
+class Rest(NamedTuple):
+    may_rest: bool
+    reason: str | None
+    due_in: float | None
+    server_time: datetime
+    server_identity: str
+    oldest_protocol: int
+
+
 class Duty(NamedTuple):
     duty: str
     subject: int | None

@@ -98,6 +98,14 @@ class Dispatcher:
         served = self._executor.served_queues()
         return [queue for queue in served if (poll := self._polls.get(queue)) is None or not poll.low_water.is_wading]
 
+    def rest(self) -> list[str]:
+        """Leave all queues alone until there is news of them; those that would have been looked at."""
+        with self._changed:
+            planned = [queue for queue, poll in self._polls.items() if poll.due not in (None, _IN_SERVICE)]
+            for queue in planned:
+                self._polls[queue].due = None
+            return planned
+
     def wake_starved(self) -> None:
         """There is room again for what had to be left on its queue."""
         with self._changed:

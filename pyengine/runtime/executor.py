@@ -36,6 +36,7 @@ from .notifications import ANY_QUEUE, Voice
 from .pruner import Pruner
 from .queues import put_queue
 from .registry import INTERNAL_QUEUE, QueueSpec, Registry, ScheduleSpec, WorkflowSpec
+from .rest import Rest
 from .results import Results
 from .run import Run
 from .scheduler import Scheduler
@@ -71,11 +72,12 @@ class Executor:
         has_fleet: bool = False,
         notifies: bool = True,
         keep_for: timedelta | None = None,
+        is_deep_idler: bool = False,
     ) -> None:
         """`leave` ends the program: called when the schema no longer serves this engine and what ran here is done.
         `only_queues`: no others are claimed from, but the internal one. `has_fleet`: other processes claim.
         `notifies`: processes tell each other of work; else all of it is found by polling. `keep_for`: what has
-        finished is removed so long after it ended; None: never.
+        finished is removed so long after it ended; None: never. `is_deep_idler`: without work it rests.
         """
         self.supervision = supervision
         self._only_queues = only_queues
@@ -104,7 +106,8 @@ class Executor:
         self.loop = WorkflowLoop()
         self.scheduler = Scheduler(self)
         self.pruner = Pruner(database)
-        self.ticker = Ticker(self, lease_ttl_seconds)
+        self.rest = Rest(self) if is_deep_idler else None
+        self.ticker = Ticker(self, lease_ttl_seconds, self.rest)
         self._identity: Identity | None = None
         self._pid = os.getpid()
         self._lock = threading.RLock()
@@ -264,8 +267,7 @@ class Executor:
 
     def stop(self, *, hand_back: bool = True) -> None:
         """End in good order: claim nothing more, break off what runs, hand it to whoever comes next."""
-        with self._lock:
-            self._is_stopping = True
+        self._begin_stop()
         if self._declared in self.registry.listeners:
             self.registry.listeners.remove(self._declared)
         self.dispatcher.stop()
@@ -286,6 +288,12 @@ class Executor:
         self.database.close()
         self.committer.stop()
 
+    def _begin_stop(self) -> None:
+        with self._lock:
+            self._is_stopping = True
+        if self.rest is not None:
+            self.rest.end()
+
     def interrupt(self) -> None:
         """Break off every run that waits in the engine; the others end at their next engine call."""
         for run in self.runs.all():
@@ -294,8 +302,7 @@ class Executor:
 
     def interrupt_and_hand_back(self) -> None:
         """The quick end, on Ctrl-C: the process is about to go, so only what others need of it is done."""
-        with self._lock:
-            self._is_stopping = True
+        self._begin_stop()
         self.dispatcher.stop()
         self.scheduler.stop()
         # First: what is handed back may begin elsewhere at once, and should not go on here as well.

@@ -25,6 +25,7 @@ from ..logs import logger
 from .housekeeping import keep_house, vouch_for_the_dead
 from .notifications import ANY_QUEUE, Ear
 from .probes import Probes
+from .rest import Rest
 
 if TYPE_CHECKING:
     from .executor import Executor
@@ -42,7 +43,7 @@ _REASONS = {
 
 
 class Ticker:
-    def __init__(self, executor: Executor, ttl_seconds: float) -> None:
+    def __init__(self, executor: Executor, ttl_seconds: float, rest: Rest | None = None) -> None:
         self._executor = executor
         self._beat_seconds = ttl_seconds / 3
         self._tick_seconds = min(TICK_SECONDS, self._beat_seconds)
@@ -53,8 +54,10 @@ class Ticker:
         self._probes = Probes()
         self._session: Session | None = None
         self._holder: Identity | None = None
+        self._rest = rest
+        hear = executor.dispatcher.hear if rest is None else rest.heard
         self._ear = Ear(
-            {"queues": executor.dispatcher.hear, "waits": executor.waits.hear, "ends": executor.results.hear},
+            {"queues": hear, "waits": executor.waits.hear, "ends": executor.results.hear},
             executor.database.has_backend,
         )
         self._stopped = threading.Event()
@@ -85,7 +88,9 @@ class Ticker:
             self._looks_again = False
             try:
                 self.tick()
-                if self._looks_again:
+                if self._rest is not None and self._rest.is_on:
+                    delay = self._rest.seconds_left()
+                elif self._looks_again:
                     delay = min(delay, _LOOK_AGAIN_SECONDS)
                 backoff.reset()
                 self._executor.database.outage.found()
@@ -130,8 +135,10 @@ class Ticker:
         identity = executor.identity
         try:
             session = self._connect(identity)
+            if self._rest is not None and self._rest.goes_on(session, identity):
+                return
             now = time.monotonic()
-            is_beat = now - self._last_beat >= self._beat_seconds
+            is_beat = now - self._last_beat >= self._beat_seconds or (self._rest is not None and self._rest.wants_beat)
             if self._looks_from == _NEVER:
                 self._looks_from = now + self._beat_seconds
             looks = now >= self._looks_from
@@ -148,6 +155,8 @@ class Ticker:
                 self._probes.took(time.monotonic() - now, now)
             if is_beat:
                 self._last_beat = now
+                if self._rest is not None:
+                    self._rest.beaten()
                 if not tick.holds_liveness and not session.connection.is_pooled:
                     # A former connection of ours may have held it still.
                     session.one(calls.hold_liveness, **identity.owner)
@@ -157,8 +166,11 @@ class Ticker:
             duties: Iterable[Duty] = map(Duty, tick.duties, tick.subjects)
             if is_beat:
                 duties = session.all(calls.housekeep, **identity.owner, looks_for_the_dead=looks)
-            if keep_house(session, executor, duties) or has_work:
+            has_work = keep_house(session, executor, duties) or has_work
+            if has_work:
                 executor.dispatcher.announce(ANY_QUEUE)
+            if self._rest is not None:
+                self._rest.ticked(session, identity, is_busy=has_work or bool(tick.ready_queues))
         except ExecutorFenced:
             executor.on_fenced(identity)
             raise

@@ -1,5 +1,6 @@
 -- _beat: renew an executor's lease, forget what housekeeping held against it, and drop its old interrupts.
 --
+-- One that rested is awake from now on, with its ordinary lease.
 -- An executor that is dead or unknown is left as it is: the caller looks.
 -- The liveness lock counts only while the beat runs on the backend that took it: pid and start, since pids are used again.
 -- An interrupt stays while its fence is held: a claim that arrives late must not run the workflow under it again (_take_rows).
@@ -22,6 +23,8 @@ begin
   update pyengine.executors as e
   set lease_expires_at = pyengine._now() + e.lease_ttl,
     beat_at = pyengine._now(),
+    woke_at = case when e.rests_for is null then e.woke_at else pyengine._now() end,
+    rests_for = null,
     liveness_missed_at = null,
     liveness_pid = case
       when e.liveness_pid = pg_backend_pid() and e.liveness_started_at = v_backend_start then e.liveness_pid

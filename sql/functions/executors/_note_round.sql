@@ -2,7 +2,7 @@
 -- liveness lock must lie, null: do not look at any.
 --
 -- An outage is no mass death. After a restart of the server, a failover, or a step of the clock (back, or a jump although the caller
---   was registered all along and would have come every second), all executors get one TTL and no liveness lock is looked at
+--   was registered and awake all along and would have come every second), all executors get one TTL and no liveness lock is looked at
 --   meanwhile: they are still reconnecting. After a mere gap, with the server up and nobody there to look, leases get
 --   that TTL too, since those who would have seen them end were away; liveness locks are believed, at looks 2 s apart.
 -- Not yet marked dead at the last round is what 'alive at the last tick' means; so everybody not marked is extended.
@@ -45,7 +45,7 @@ begin
       select
       from pyengine.executors as e
       where e.executor_id = p_executor_id
-        and e.registered_at <= v_last.ticked_at
+        and greatest(e.registered_at, e.woke_at) <= v_last.ticked_at
     );
 
   if v_is_outage or v_is_gap then
@@ -59,7 +59,7 @@ begin
 
     -- Locked by id first: a supervisor renews the leases of its children at the same time, and in that order.
     update pyengine.executors as e
-    set lease_expires_at = v_now + e.lease_ttl,
+    set lease_expires_at = v_now + coalesce(e.rests_for, e.lease_ttl),
       liveness_missed_at = null
     where e.executor_id = any (array(
       select x.executor_id

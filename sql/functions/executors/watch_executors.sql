@@ -3,6 +3,7 @@
 -- It vouches for processes that it sees: a step that keeps one from beating by itself, for however long, costs it nothing.
 -- p_renew: renew the leases of those that are alive; else only look. Either way what housekeeping held against a free liveness lock is
 --   dropped: somebody has seen the process. The lock's own columns stay the executor's business: its backend is not this one.
+-- One that rests keeps its longer lease: it holds nothing.
 -- is_alive: registered and not marked dead; false means that its process must go. has_suspects: work of its application and version
 --   waits to be run alone.
 -- Fence: the renewal and the dead mark meet on the row, and a mark is final. An expired lease that nobody has acted on is renewed.
@@ -51,7 +52,7 @@ begin
 
   if cardinality(v_ids) > 0 then
     update pyengine.executors as e
-    set lease_expires_at = case when p_renew then pyengine._now() + e.lease_ttl else e.lease_expires_at end,
+    set lease_expires_at = case when p_renew then pyengine._now() + coalesce(e.rests_for, e.lease_ttl) else e.lease_expires_at end,
       beat_at = case when p_renew then pyengine._now() else e.beat_at end,
       liveness_missed_at = null
     where e.executor_id = any (v_ids);

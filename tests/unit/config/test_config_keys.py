@@ -170,6 +170,7 @@ def test_what_no_era_had_is_an_error_with_the_nearest_key(
         *[("env", value) for value in ([], {"A": []}, {"": "x"})],
         ("db_engine_kwargs", {"pool_size": 0}),
         ("otel_attribute_format", "new"),
+        *[("idle", value) for value in ("off", "DEEP", True, 1)],
     ],
 )
 def test_a_value_that_cannot_be_right_is_an_error_with_key_and_value(
