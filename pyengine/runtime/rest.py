@@ -144,6 +144,7 @@ class Rest:
         """The lease is the ordinary one."""
         if not self._gate.is_shut:
             return
+        self._next = 0.0
         self._gate.act()
         self._gate.open()
         logger.debug("Awake")
