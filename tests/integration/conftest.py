@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from pyengine import DBOS
+from pyengine.db.connection import Connection
+from pyengine.db.wire import Plan
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +31,25 @@ def launch(database_url: str) -> Iterator[Callable[..., type[DBOS]]]:
     DBOS.destroy(destroy_registry=True)
     yield start
     DBOS.destroy(destroy_registry=True)
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All that this process asks of the database: the names of functions, or what it asked beside them."""
+    asked: list[str] = []
+    send, execute = Plan.send, Connection.execute
+
+    def called(self: Plan, connection: Connection, values: list[Any]) -> None:
+        asked.append(self.function.name)
+        send(self, connection, values)
+
+    def executed(self: Connection, query: Any, *arguments: Any, **options: Any) -> Any:
+        asked.append(str(query))
+        return execute(self, query, *arguments, **options)
+
+    monkeypatch.setattr(Plan, "send", called)
+    monkeypatch.setattr(Connection, "execute", executed)
+    return asked
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_the_limits_of_a_queue_hold_behind_a_mark(executor: Executor) -> None:
 def test_a_suspect_is_found_wherever_the_mark_lies(executor: Executor) -> None:
     for name in ("a", "b"):
         enqueue(executor.connection, name)
-    executor.connection.execute("update pyengine.in_flight set crashes = 3 where workflow_id = 'a'")
+    executor.connection.execute("update pyengine.in_flight set is_suspect = true, crashes = 3 where workflow_id = 'a'")
 
     assert claim(executor, mark={0: seq(executor.connection, "b")}) == ["a"]
 
