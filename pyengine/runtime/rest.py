@@ -165,6 +165,8 @@ class Rest:
             left = dispatcher.rest()
             self.is_on = self._ask(session, identity)
             if self.is_on:
+                if self._executor.supervision is not None:
+                    self._executor.supervision.resting(REST_SECONDS)
                 logger.debug("Resting")
             else:
                 self._gate.open()

@@ -55,6 +55,9 @@ class Supervision(Protocol):
     def unserved(self) -> None:
         """The schema serves only newer engines: it claims nothing more, and ends when its work is done."""
 
+    def resting(self, every_seconds: float) -> None:
+        """It has nothing to do: until its next progress it makes one call every so often, as may who beats for it."""
+
     def progress(self, *, done: int, busy: int) -> None:
         """At every tick that the database answered: how many runs ended here, and how many there are."""
 

@@ -95,6 +95,7 @@ class Slot(_Words):
     order_header = _Word(26)
     place_header = _Word(27)
     is_unserved = _Word(28)
+    rests_every = _Word(29)  # nanoseconds between its calls while it has nothing to do; 0: it is awake
     # Written by the warden: the generation it means
     buried = _Word(40)
     declared_dead = _Word(41)

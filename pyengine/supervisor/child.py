@@ -101,8 +101,12 @@ class BoardSupervision:
     def unserved(self) -> None:
         self._slot.is_unserved = 1
 
+    def resting(self, every_seconds: float) -> None:
+        self._slot.rests_every = int(every_seconds * 1e9)
+
     def progress(self, *, done: int, busy: int) -> None:
         self._slot.stamp = time.monotonic_ns()
+        self._slot.rests_every = 0
         self._slot.rss = _resident_bytes()
         self.count(done=done, busy=busy)
 

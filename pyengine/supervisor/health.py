@@ -17,6 +17,7 @@ from typing import Any
 
 from multiprocess.reduction import DupFd
 
+from ..runtime.rest import LEASE_RESTS
 from .address import parse_address
 from .board import Board, Kind, Phase, Slot
 
@@ -117,6 +118,8 @@ def _holds_lease(slot: Slot, now: int) -> bool:
     """Renewed by the warden or by itself, and not declared dead since."""
     place = slot.read_place()
     ttl = _DEFAULT_TTL if place is None else float(place["lease_ttl_seconds"])
+    # What rests has a longer one, and beats are as seldom.
+    ttl = max(ttl, LEASE_RESTS * slot.rests_every / _SECOND)
     renewed = max(slot.renewed_at, slot.stamp)
     return not slot.is_fenced and slot.declared_dead != slot.generation and now - renewed < ttl * _SECOND
 

@@ -74,6 +74,7 @@ class Warden:
         self._session: Session | None = None
         self._place: dict[str, Any] | None = None
         self._watch_at = 0
+        self._watched_at = 0
         self._backoff = Backoff(first=0.05, ceiling=1.0)
         self._outage = OutageLog()
         self._retry_at = 0
@@ -111,9 +112,17 @@ class Warden:
     def _watch_if_due(self) -> None:
         now = time.monotonic_ns()
         if now >= self._watch_at:
+            if now < self._watched_at + self._rest():
+                self._watch_at = now + _SECOND  # it looks at the board, and asks nobody
+                return
             # Planned first: a round that fails is tried again soon, by _retry_at.
             self._watch_at = now + _SECOND
             self._watch()
+            self._watched_at = now
+
+    def _rest(self) -> int:
+        """How seldom the executors want to be beaten for: as the one of them does that rests the least."""
+        return min((slot.rests_every for slot in self._board.executors() if slot.executor_id), default=0)
 
     def _watch(self) -> None:
         """One statement for all: a step that holds the interpreter of its process is not taken for dead."""

@@ -33,6 +33,7 @@ DBOS(config={
     "system_database_url": os.environ.get("TEST_URL"),
     "application_version": "v1",
     "lease_ttl_seconds": float(os.environ.get("TEST_TTL", "15")),
+    "idle": os.environ.get("TEST_IDLE", "normal"),
 })
 queue = Queue("work")
 """

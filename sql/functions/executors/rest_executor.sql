@@ -2,7 +2,7 @@
 --
 -- may_rest: its lease lasts that long now; due_in: but not beyond that many seconds (null: nothing is due), when a delay, a deadline or
 --   retention wants a housekeeper. Else why not: somebody's claims stand ('running': a death would have to be found in time), there is
---   something to claim here ('work') or to take over ('takeover'), something is due ('due'), or a call of its own is under way ('busy').
+--   something to claim here ('work'; also by the isolated seat of its fleet) or to take over ('takeover'), something is due ('due'), or a call of its own is under way ('busy').
 -- Its next beat gives it its ordinary lease again: that is how it ends. Before the beat it claims and starts nothing.
 -- Fence: the dead mark, judged on the row itself. The executor's lock is taken exclusively (try): each of its own writes has committed
 --   and is seen here, or comes later, from a process that knows whether it may.
@@ -42,7 +42,7 @@ begin
 
   -- A later statement than the lock.
   select e.application, e.app_version,
-    case when e.is_isolated then 'only' when e.is_supervised then 'none' else 'any' end as suspects
+    case when e.is_isolated then 'only' else 'any' end as suspects
   into v_me
   from pyengine.executors as e
   where e.executor_id = p_executor_id

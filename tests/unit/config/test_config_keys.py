@@ -30,6 +30,7 @@ SAMPLES: dict[str, Any] = {
     "application_database_url": "postgresql://h/a",
     "otel_attribute_format": "semconv",
     "executor_processes": 2,
+    "idle": "deep",
     "env": {"A": "b"},
 }
 

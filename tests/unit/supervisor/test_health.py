@@ -128,3 +128,11 @@ def test_an_address_is_host_and_port(text: str, address: tuple[str, int]) -> Non
 def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"127\.0\.0\.1:8090|\[::1\]:8090"):
         parse_address(text)
+
+
+@pytest.mark.parametrize(("minutes", "is_ready"), [(2, True), (4, False)])
+def test_an_executor_that_rests_holds_a_longer_lease(board: Board, minutes: int, is_ready: bool) -> None:
+    then = time.monotonic_ns() - minutes * MINUTE
+    seat(board, 1, renewed_at=then, stamp=then, rests_every=MINUTE)
+
+    assert judge(board, processes=1).ready is is_ready
