@@ -196,7 +196,7 @@ def test_a_schedule_wakes_it(launch: Launch, rests: Callable[..., None]) -> None
     assert ran.wait(60)
 
 
-@pytest.mark.parametrize("config", [{"use_listen_notify": False}, {}])
+@pytest.mark.parametrize("config", [{"use_listen_notify": False}, {"transaction_pooler": True}, {}])
 def test_what_nobody_told_of_is_found_after_a_rest(
     launch: Launch, rests: Callable[..., None], session_factory: Sessions, config: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
