@@ -25,6 +25,7 @@ INHERITING = frozenset(
         "_insert_enqueued",
         "_insert_header",
         "_insert_headers",
+        "_lock_queue_from",
         "_lock_queue_head",
         "_lock_suspects_head",
         "_record_child",

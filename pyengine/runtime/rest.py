@@ -170,7 +170,8 @@ class Rest:
                 logger.debug("Resting")
             else:
                 self._gate.open()
-                dispatcher.wake(*left)
+                for queue in left:
+                    dispatcher.hear(queue)
 
     def _ask(self, session: Session, identity: Identity) -> bool:
         executor = self._executor

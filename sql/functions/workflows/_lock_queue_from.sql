@@ -20,7 +20,6 @@ returns tid[]
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $function$
 declare
   v_rows tid[] := '{}';
