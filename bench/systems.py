@@ -43,7 +43,7 @@ OURS = System(
     durable="start or enqueue, every step and the end, each before its caller goes on; claims too",
     setup="defaults",
     done="select count(*) from pyengine.outcomes",
-    has_steps=True, calls_directly=True, rate=2000,
+    has_steps=True, calls_directly=True, rate=3000,
     cells=frozenset({"sequential", "concurrent", "enqueue", "drain", "latency", "cost"}),
 )  # fmt: skip
 

@@ -16,8 +16,7 @@ FAMILY = "cost"
 
 
 def measure(stage: Stage, system: System) -> None:
-    # What one costs is told by half of what a rate takes.
-    count = max(20, int(system.rate * stage.scale.seconds / 2))
+    count = max(20, int(system.rate * stage.scale.seconds))
     steps = 1 if system.has_steps else 0
     with _no_page_images(stage) as without:
         drained = drain(stage, system, count=count, steps=steps, executors=1)

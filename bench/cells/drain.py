@@ -1,6 +1,6 @@
 """A backlog that executors on one or two hosts, begun together, work off.
 
-The rate is that between the first and the last twentieth of it.
+The rate is that between the first and the last tenth of it.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Drained:
     client_cpu: float
     seen: list[Any] = field(default_factory=list)  # what `look` found
     where: str = ""  # of simulated hosts
+    looks: list[tuple[float, int]] = field(default_factory=list)  # when, how many were finished
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def drain(
         ended = stage.usage()
         cpu = filled["cpu"] + sum(program.end()["cpu"] for program in programs)
     where = places[0].note if places[0] else ""
-    return Drained(*_rates(looks), looks[-1][1], begun, ended, cpu, seen, where)
+    return Drained(*_rates(looks), looks[-1][1], begun, ended, cpu, seen, where, looks)
 
 
 def _watch(
@@ -170,9 +171,9 @@ def _watch(
 
 
 def _rates(looks: list[tuple[float, int]]) -> tuple[float, list[float]]:
-    """Without the first and the last twentieth: not all have begun, or some have nothing left."""
+    """Without the first and the last tenth: not all have begun, or some have nothing left."""
     done = looks[-1][1]
-    middle = [look for look in looks if done * 0.05 <= look[1] <= done * 0.95]
+    middle = [look for look in looks if done * 0.1 <= look[1] <= done * 0.9]
     if len(middle) < 2 or middle[-1][1] - middle[0][1] < done * 0.3:
         # Too quick for that: from the last look at nothing to the first at all.
         first = max((look for look in looks if look[1] == looks[0][1]), key=lambda look: look[0])
