@@ -17,8 +17,12 @@ from bench.hosts import DELAY_SECONDS, Host, hosts
 from plugins.chaos import network
 
 
-@pytest.fixture
-def pair(empty_database_url: str) -> Iterator[list[Host]]:
+@pytest.fixture(params=["as allowed", "without root"])
+def pair(
+    empty_database_url: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[Host]]:
+    if request.param == "without root":
+        monkeypatch.setattr(network, "has_namespaces", lambda: False)
     with hosts(2, empty_database_url) as made:
         yield made
 
