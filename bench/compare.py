@@ -13,7 +13,6 @@ import typer
 from bench import committed, environments, plots, readme, report
 from bench.cells import claims, concurrent, cost, drain, enqueue, floor, latency, limits, parts, sequential
 from bench.figures import Figure, markdown
-from bench.program import ProgramFailed
 from bench.stage import FULL, QUICK, TINY, Scale, Stage, stage
 from bench.systems import EVERYBODY, OURS, PEERS, System
 
@@ -153,7 +152,7 @@ def _guarded(on: Stage, what: str, measure: Callable[[], None]) -> None:
     began = time.monotonic()
     try:
         measure()
-    except (ProgramFailed, AssertionError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
+    except Exception as error:
         on.failures[what] = ": ".join(str(error).splitlines()[:2]) or type(error).__name__
         print(f"bench: {what} FAILED: {on.failures[what]}", file=sys.stderr, flush=True)
     seconds = time.monotonic() - began
