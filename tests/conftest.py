@@ -20,6 +20,7 @@ pytest_plugins = [
     "plugins.flavours",
     "plugins.processes",
     "plugins.fleet",
+    "plugins.gate",
     "plugins.outage",
     "plugins.pgbouncer",
     "plugins.links",
