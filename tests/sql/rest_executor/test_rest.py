@@ -160,14 +160,17 @@ def test_one_that_dies_resting_is_declared_dead_when_its_lease_is_over(new_execu
     one, two = new_executor(), new_executor()
     reason(two)
     one.housekeep()
-    for _ in range(19):
-        assert two.dead_reason is None
-        clock.advance(9.9)
+    # The clock goes on by itself besides: a busy machine has seconds to spare on either side of the lease's end.
+    found = []
+    for _ in range(24):
+        clock.advance(8)
         one.beat()
         one.connection.execute("update pyengine.housekeeping set ticked_at = pyengine._now() - interval '1 second'")
         one.housekeep()
+        found.append(two.dead_reason)
 
-    assert two.dead_reason == "lease_expired"
+    assert found[:21] == [None] * 21
+    assert found[-1] == "lease_expired"
 
 
 def test_the_gap_of_a_rest_is_no_outage(new_executor: NewExecutor, clock: Clock) -> None:
