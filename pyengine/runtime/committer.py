@@ -29,6 +29,8 @@ R = TypeVar("R")
 
 MAX_ROWS = 256
 MAX_BYTES = 1_000_000
+# So many threads are woken at a time, and each wakes another one: all at once would only queue for the interpreter.
+_AWAKE = 4
 
 
 class Request(Generic[R]):
@@ -84,6 +86,7 @@ class Committer:
                 with self._lock:
                     request.notify = _nobody
                     was_told_to_lead = waiter.leads
+                waiter.pass_on()
                 if was_told_to_lead:
                     self._call_thread()
                 raise
@@ -245,15 +248,22 @@ class Committer:
 
     def _tell(self, requests: list[Request[Any]], own: Request[Any] | None) -> bool:
         loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        threads: list[_ThreadWaiter] = []
         is_done = False
-        for request in requests:
-            notify = request.notify
-            if request is own:
-                is_done = True
-            elif isinstance(notify, _LoopWaiter):
-                loops.setdefault(notify.loop, []).append(notify.future)
-            else:
-                notify()
+        # Under the lock: a thread that gives up either is not here any more, or sees whom it has to wake.
+        with self._lock:
+            for request in requests:
+                notify = request.notify
+                if request is own:
+                    is_done = True
+                elif isinstance(notify, _LoopWaiter):
+                    loops.setdefault(notify.loop, []).append(notify.future)
+                elif isinstance(notify, _ThreadWaiter):
+                    threads.append(notify)
+            for waiter, following in zip(threads, threads[_AWAKE:], strict=False):
+                waiter.following = following
+        for waiter in threads[:_AWAKE]:
+            waiter.wake()
         for loop, futures in loops.items():
             _wake(loop, futures)
         return is_done
@@ -279,18 +289,27 @@ def _nobody() -> None:
 
 
 class _ThreadWaiter:
-    """A thread that waits for its answer, or to be told to lead."""
+    """A thread that waits for its answer, or to be told to lead. Woken, it wakes who follows."""
 
-    __slots__ = ("_woken", "leads")
+    __slots__ = ("_woken", "following", "leads")
 
     def __init__(self) -> None:
         self.leads = False
+        self.following: _ThreadWaiter | None = None
         self._woken = threading.Lock()
         self._woken.acquire()
 
     def wait(self) -> bool:
-        self._woken.acquire()
+        try:
+            self._woken.acquire()
+        finally:
+            self.pass_on()
         return self.leads
+
+    def pass_on(self) -> None:
+        following, self.following = self.following, None
+        if following is not None:
+            following.wake()
 
     def wake(self) -> None:
         self._woken.release()

@@ -443,6 +443,39 @@ def test_a_follower_that_is_broken_off_loses_no_row_and_no_lead(
     assert ("finish_workflows", ["b", "c"]) in database.done
 
 
+@pytest.mark.parametrize("is_woken", [True, False])
+def test_who_follows_one_that_is_broken_off_is_woken_all_the_same(
+    users: Users, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch, is_woken: bool
+) -> None:
+    """Each thread that is woken wakes another. The first ones are thrown out of their wait, after it or before."""
+    real = module._ThreadWaiter.wait
+    count, waiters = 4 * module._AWAKE, list[Any]()
+
+    def wait(self: Any) -> bool:
+        waiters.append(self)
+        # The first of all is told to lead.
+        if not 1 <= waiters.index(self) <= module._AWAKE:
+            return real(self)
+        if is_woken:
+            real(self)
+        else:
+            wait_until(lambda: self.following is not None, what="somebody to wake")
+        raise _Thrown
+
+    monkeypatch.setattr(module._ThreadWaiter, "wait", wait)
+    first = users.enter("a")
+    others = []
+    for place in range(count):
+        others.append(users.enter(f"b{place}"))
+        wait_until(lambda: len(waiters) == len(others), what="it waits")
+    database.open()
+
+    assert first.result(10) == "alone a"
+    gone = others[1 : module._AWAKE + 1]
+    assert all(isinstance(each.exception(10), _Thrown) for each in gone)
+    assert [each.result(10) for each in others if each not in gone] == ["ok"] * (count - len(gone))
+
+
 def test_a_coroutine_that_is_broken_off_while_it_calls_for_a_lead_leaves_none_behind(
     users: Users, database: FakeDatabase, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
