@@ -31,6 +31,7 @@ OF_OURS: dict[str, Callable[[Stage], None]] = {
 }
 # Whom a cell of ours is compared with. The higher of the two is the stricter ratio.
 ALL_PEERS = tuple(peer.name for peer in PEERS)
+COROUTINES = frozenset(peer.name for peer in PEERS if peer.runs_coroutines)
 AGAINST = {"concurrent": ("dbos 3.4.0",), "drain": ALL_PEERS, "enqueue": ALL_PEERS}
 
 
@@ -95,16 +96,31 @@ def relate(on: Stage) -> None:
             if other is None and figure.family == "enqueue":
                 # It has no bulk: the best it can do is one at a time.
                 other = rates.get((figure.family, enqueue.ONE, peer))
-            if other is None and figure.family == "drain" and figure.cell.startswith("1-step workflow, 2"):
-                other = rates.get((figure.family, figure.cell.replace("1-step workflow", "no-op job"), peer))
+            if other is None and figure.family == "drain" and _is_drained(figure):
+                other = _drained_by(peer, figure.cell, rates)
             if other:
                 figure.ratios[peer] = figure.value / other
                 if goal := wanted_of(figure, peer):
                     figure.goals[peer] = goal
 
 
+def _is_drained(figure: Figure) -> bool:
+    return figure.cell in ("1-step workflow, 2 executors", "1-step workflow, async, 2 executors")
+
+
+def _drained_by(peer: str, cell: str, rates: dict[tuple[str, str, str], float]) -> float | None:
+    """What a peer drains that has no cell of that name: it has no steps, or its jobs are coroutines only."""
+    plain = cell.replace(", async", "")
+    if plain != cell and peer not in COROUTINES:
+        return None
+    names = (plain, plain.replace("1-step workflow", "no-op job"))
+    return next((rates["drain", each, peer] for each in names if ("drain", each, peer) in rates), None)
+
+
 def wanted_of(figure: Figure, peer: str) -> str:
-    if figure.family == "drain" and figure.cell.startswith("1-step workflow") and figure.cell.endswith("2 executors"):
+    if figure.family == "drain" and _is_drained(figure):
+        if peer in COROUTINES and "async" not in figure.cell:
+            return ""  # like with like: coroutines against coroutines
         if peer.startswith("pgqueuer"):
             return "aim 1"
         return "" if peer in ("SKIP LOCKED", "dbos 2.31.1") else "must 10"

@@ -15,7 +15,8 @@ RESULT = "compare-quick"
 BEGIN, END = "<!-- figures: written by python -m bench readme -->", "<!-- end of figures -->"
 # Against a peer: what stands in the column, and the cell of ours that is compared.
 COLUMNS = {
-    "queue drained, 2 executors": ("drain", "1-step workflow, 2 executors"),
+    "queue drained, async": ("drain", "1-step workflow, async, 2 executors"),
+    "queue drained, threads": ("drain", "1-step workflow, 2 executors"),
     "called, async": ("concurrent", "1-step workflows, async, 1 executor"),
     "called, threads": ("concurrent", "1-step workflows, threads, 1 executor"),
     "enqueued one by one": ("enqueue", "one at a time, many callers"),
@@ -39,8 +40,9 @@ def render(result: dict[str, Any]) -> str:
     ratios = {key: figure["ratios"] for key, figure in ours.items()}
     peers = [name for name in result["durable"] if name != OURS.name and any(name in each for each in ratios.values())]
     lines = [
-        "How many times as much this engine does a second. Drained are workflows with one step, against the same or, "
-        "where a peer has no steps, its jobs that do nothing. Where it has no call for many, bulk is one by one:",
+        "How many times as much this engine does a second. Drained by two executors are workflows with one step, "
+        "against the same or, where a peer has no steps, its jobs that do nothing; the jobs of absurd, procrastinate "
+        "and pgqueuer are coroutines. Where a peer has no call for many, bulk is one by one:",
         "",
         f"| against | {' | '.join(COLUMNS)} | what that one commits |",
         f"|---|{'---:|' * len(COLUMNS)}---|",

@@ -19,6 +19,7 @@ class System:
     done: str  # SQL: how many are finished, of %(count)s
     has_steps: bool = False
     calls_directly: bool = False  # workflows can be called without a queue
+    runs_coroutines: bool = False  # its jobs are, here: they are compared with our coroutines
     rate: int = 1000  # expected jobs a second and process: sizes backlogs, judges nothing
     has_bulk: bool = False  # a call that enqueues a list
     bulk: str = "16 threads, one to a call: it has no way to enqueue a list"
@@ -78,7 +79,8 @@ ABSURD = System(
     bulk="8 threads, one to a call: it has no way to spawn a list",
     setup="async worker, 32 at a time, claims of 32, polls every 50 ms (default 250 ms)",
     done="select count(*) from absurd.t_work where state = 'completed'",
-    has_steps=True, rate=300, callers=32, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
+    has_steps=True, runs_coroutines=True, rate=300, callers=32,
+    cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
 )  # fmt: skip
 PROCRASTINATE = System(
     name="procrastinate 3.10.0", program="procrastinate_jobs.py", requirements=("procrastinate==3.10.0",),
@@ -86,7 +88,7 @@ PROCRASTINATE = System(
     setup="async tasks, 32 at a time, LISTEN",
     has_bulk=True, bulk="batch_defer, 500 to a call, in a transaction",
     done="select count(*) from procrastinate_jobs where status = 'succeeded'",
-    rate=400, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
+    runs_coroutines=True, rate=400, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
 )  # fmt: skip
 PGQUEUER = System(
     name="pgqueuer 1.6.0", program="pgqueuer_jobs.py",
@@ -95,7 +97,7 @@ PGQUEUER = System(
     setup="asyncpg, uvloop, batches of 100 at fetching",
     has_bulk=True, bulk="lists, 1000 to a call, in a transaction",
     done="select %(count)s - count(*) from pgqueuer",
-    rate=6000, callers=32, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
+    runs_coroutines=True, rate=6000, callers=32, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
 )  # fmt: skip
 SKIP_LOCKED = System(
     name="SKIP LOCKED", program="skip_locked.py", requirements=(),

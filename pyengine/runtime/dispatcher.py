@@ -43,18 +43,25 @@ class _Poll:
     """
 
     ceiling: float
+    # Of the queue's rate, in seconds. What it allows comes back in one go, a period after it was used up.
+    period: float | None = None
     due: float | None = None
     served: float = 0.0
+    found_at: float = -_IN_SERVICE
     backoff: Backoff = field(default_factory=lambda: Backoff(first=0.05, ceiling=_TICK_SECONDS))
     low_water: LowWater = field(default_factory=LowWater)
 
     def after(self, found: int) -> float | None:
+        now = time.monotonic()
         if found:
             self.backoff.reset()
+            self.found_at = now
         delay = self.backoff.next()
+        if self.period is not None and now - self.found_at <= self.period * 1.2:
+            return now + min(delay, self.period / 10, self.ceiling)
         if self.backoff.current >= _TICK_SECONDS <= self.ceiling and not self.low_water.is_wading:
             return None
-        return time.monotonic() + min(delay, self.ceiling)
+        return now + min(delay, self.ceiling)
 
 
 class Dispatcher:
@@ -140,7 +147,9 @@ class Dispatcher:
         poll = self._polls.get(queue)
         if poll is None:
             spec = self._executor.registry.queues.get(queue)
-            poll = self._polls[queue] = _Poll(spec.polling_interval_sec if spec is not None else _TICK_SECONDS)
+            poll = self._polls[queue] = _Poll(
+                _TICK_SECONDS if spec is None else spec.polling_interval_sec, None if spec is None else spec.rate_period
+            )
         return poll
 
     # -- the loop ----------------------------------------------------------------------------------
