@@ -10,7 +10,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $function$
 begin
-  execute format('listen %I', pyengine._queue_channel(p_application));
+  execute format('listen %I', pyengine._channel('queues', p_application));
 end;
 $function$;
 

@@ -13,7 +13,7 @@ set search_path = pg_catalog, pg_temp
 as $function$
 begin
   perform set_config('synchronous_commit', 'off', true);
-  perform pg_notify(pyengine._queue_channel(p_application), q.queue)
+  perform pg_notify(pyengine._channel('queues', p_application), q.queue)
   from unnest(p_queues) as q (queue);
 end;
 $function$;

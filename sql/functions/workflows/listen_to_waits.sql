@@ -11,8 +11,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $function$
 begin
-  execute format('listen %I', pyengine._waits_channel(p_application));
-  execute format('listen %I', pyengine._ends_channel(p_listener));
+  execute format('listen %I', pyengine._channel('waits', p_application));
+  execute format('listen %I', pyengine._channel('ends', p_listener));
 end;
 $function$;
 

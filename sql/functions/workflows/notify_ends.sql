@@ -11,7 +11,7 @@ set search_path = pg_catalog, pg_temp
 as $function$
 begin
   perform set_config('synchronous_commit', 'off', true);
-  perform pg_notify(pyengine._ends_channel(e.listener), e.workflow_id)
+  perform pg_notify(pyengine._channel('ends', e.listener), e.workflow_id)
   from unnest(p_listeners, p_workflow_ids) as e (listener, workflow_id)
   where octet_length(e.workflow_id) < 7000;
 end;

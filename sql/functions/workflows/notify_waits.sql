@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $function$
 begin
   perform set_config('synchronous_commit', 'off', true);
-  perform pg_notify(pyengine._waits_channel(p_application), p_listener || ' ' || w.workflow_id)
+  perform pg_notify(pyengine._channel('waits', p_application), p_listener || ' ' || w.workflow_id)
   from unnest(p_workflow_ids) as w (workflow_id)
   where octet_length(w.workflow_id) < 7000;
 end;
