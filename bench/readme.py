@@ -41,8 +41,8 @@ def render(result: dict[str, Any]) -> str:
     peers = [name for name in result["durable"] if name != OURS.name and any(name in each for each in ratios.values())]
     lines = [
         "How many times as much this engine does a second. Drained by two executors are workflows with one step, "
-        "against the same or, where a peer has no steps, its jobs that do nothing; the jobs of absurd, procrastinate "
-        "and pgqueuer are coroutines. Where a peer has no call for many, bulk is one by one:",
+        "against the same or, where a peer has no steps, its jobs that do nothing; a peer that is measured in one way "
+        "only, async or in threads, stands against both. Where it has no call for many, bulk is one by one:",
         "",
         f"| against | {' | '.join(COLUMNS)} | what that one commits |",
         f"|---|{'---:|' * len(COLUMNS)}---|",
