@@ -13,7 +13,7 @@ from pathlib import Path
 HEADER_PARTS = ("Fence:", "Repeat:", "Locks:", "Raises:")
 # Inlined helpers cannot pin a search_path: the clause stops inlining. They name everything in full.
 INLINED = frozenset({"_now", "_advisory_key", "_fencing_token"})
-# Helpers of every call, reached only from functions that pin it: the clause would cost more than what they do.
+# Helpers of every call, reached from functions that pin it or are ONE_ROW: the clause would cost more than they do.
 INHERITING = frozenset(
     {
         "_check_enqueue",
@@ -33,6 +33,18 @@ INHERITING = frozenset(
         "_take_rows",
     }
 )
+# Write one row of one workflow, alone: the engine's connections pin what these run under (pyengine/db/function.py).
+ONE_ROW = frozenset(
+    {
+        "enqueue_workflow",
+        "finish_workflow",
+        "record_attempt",
+        "record_checkpoint",
+        "record_sleep",
+        "start_workflow",
+    }
+)
+UNPINNED = INLINED | INHERITING | ONE_ROW
 # Called by themselves, after the commit of what they tell of.
 NOTIFY = frozenset({"notify_queues", "notify_waits", "notify_ends"})
 MAX_LINES = 400
@@ -90,7 +102,7 @@ def lint_function(name: str, text: str) -> Iterator[str]:
         yield "a name is lower case with underscores"
     yield from _header(name, text[: match.start()])
     yield from _arguments(text[match.end() - 1 :])
-    if not _PINNED.search(text) and name not in INLINED | INHERITING:
+    if not _PINNED.search(text) and name not in UNPINNED:
         yield "no `set search_path = pg_catalog, pg_temp`"
     if _COMMENT_ON.findall(text) != [name]:
         yield "no `comment on function` for it (or for another one)"

@@ -17,16 +17,15 @@ returns text
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $function$
 declare
+  v_now timestamptz;
   v_verdict text;
 begin
-  perform pyengine._hold_lease(p_executor_id, p_nonce);
+  v_now := pyengine._hold_lease(p_executor_id, p_nonce);
 
   insert into pyengine.step_attempts as a (workflow_id, step_id, attempt, error, failed_at)
-  select i.workflow_id, p_step_id, p_attempt, p_error, pyengine._now()
+  select i.workflow_id, p_step_id, p_attempt, p_error, v_now
   from pyengine.in_flight as i
   where i.workflow_id = p_workflow_id
     and i.fence = p_fence

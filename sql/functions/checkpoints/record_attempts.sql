@@ -30,8 +30,7 @@ declare
   v_now timestamptz;
   v_stored integer;
 begin
-  perform pyengine._hold_lease(p_executor_id, p_nonce);
-  v_now := pyengine._now();
+  v_now := pyengine._hold_lease(p_executor_id, p_nonce);
 
   insert into pyengine.step_attempts as a (workflow_id, step_id, attempt, error, failed_at)
   select b.workflow_id, b.step_id, b.attempt, b.error, v_now

@@ -23,14 +23,11 @@ returns table (verdict text, name text, output bytea, error bytea, child_id text
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $function$
 declare
   v_now timestamptz;
 begin
-  perform pyengine._hold_lease(p_executor_id, p_nonce);
-  v_now := pyengine._now();
+  v_now := pyengine._hold_lease(p_executor_id, p_nonce);
 
   insert into pyengine.checkpoints as c
     (workflow_id, step_id, name, output, error, child_id, started_at, completed_at)

@@ -33,8 +33,7 @@ declare
   v_now timestamptz;
   v_stored integer;
 begin
-  perform pyengine._hold_lease(p_executor_id, p_nonce);
-  v_now := pyengine._now();
+  v_now := pyengine._hold_lease(p_executor_id, p_nonce);
 
   insert into pyengine.checkpoints as c
     (workflow_id, step_id, name, output, error, child_id, started_at, completed_at)

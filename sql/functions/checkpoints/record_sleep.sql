@@ -17,14 +17,11 @@ returns table (verdict text, name text, wake_at timestamptz, remaining interval)
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $function$
 declare
   v_now timestamptz;
 begin
-  perform pyengine._hold_lease(p_executor_id, p_nonce);
-  v_now := pyengine._now();
+  v_now := pyengine._hold_lease(p_executor_id, p_nonce);
   name := p_name;
   -- Days are seconds here: by the calendar of the session's time zone a day may be an hour longer or shorter.
   wake_at := v_now + make_interval(secs => extract(epoch from p_duration)::double precision);

@@ -1,4 +1,4 @@
--- _hold_lease: the fence. Let the caller's transaction write for an executor, or refuse it.
+-- _hold_lease: the fence. Let the caller's transaction write for an executor, or refuse it. Returns the instant, read when it is held.
 --
 -- Fence: first the executor's advisory lock, shared; then, in a second statement and therefore with a newer snapshot, the look at
 --   its dead mark. A takeover marks, commits, takes the same lock exclusively, and only then moves rows: so either this
@@ -10,7 +10,7 @@
 -- Crash: nothing to clean up, the lock goes with the transaction.
 -- Raises: WF001 executor_fenced, WF005 wrong_isolation.
 create or replace function pyengine._hold_lease(p_executor_id bigint, p_nonce bigint)
-returns void
+returns timestamptz
 language plpgsql
 volatile
 security invoker
@@ -22,7 +22,7 @@ begin
     perform pyengine._refuse_isolation();
   end if;
 
-  -- An assignment is an expression; `perform` would be a query, and this runs with every write.
+  -- An assignment is an expression; `perform` would be a query, and this runs with every write. For callers the same holds.
   v_lock := pg_advisory_xact_lock_shared(pyengine._advisory_key('fence', p_executor_id::text));
 
   perform
@@ -35,8 +35,9 @@ begin
   if not found then
     perform pyengine._refuse_fenced(p_executor_id);
   end if;
+  return pyengine._now();
 end;
 $function$;
 
 comment on function pyengine._hold_lease(bigint, bigint) is
-  'Hold the executor''s fence for this transaction. Raises WF001 when it is dead or unknown, WF005 outside READ COMMITTED.';
+  'Hold the executor''s fence for this transaction, and return the instant. Raises WF001 when it is dead or unknown, WF005 outside READ COMMITTED.';

@@ -20,7 +20,7 @@ create or replace function pyengine._check_enqueue(
   p_parent_fence bigint,
   p_parent_step_id integer
 )
-returns void
+returns integer
 language plpgsql
 stable
 security invoker
@@ -70,9 +70,10 @@ begin
         else 'Give a text that is not empty.'
       end;
   end if;
+  return coalesce(p_priority, 0);
 end;
 $function$;
 
 comment on function pyengine._check_enqueue(
   bigint, bigint, text, text, text, text, text, integer, text, interval, interval, text, bigint, integer
-) is 'Refuse what cannot be enqueued. Raises WF101.';
+) is 'Refuse what cannot be enqueued; the priority it is enqueued with. Raises WF101.';

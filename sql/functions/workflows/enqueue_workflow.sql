@@ -45,23 +45,25 @@ returns table (
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $function$
 declare
+  v_held_at timestamptz;
+  v_priority integer;
   v_is_new boolean;
   v_recorded text;
 begin
-  perform pyengine._check_enqueue(
+  v_priority := pyengine._check_enqueue(
     p_executor_id, p_start_token, p_workflow_id, p_name, p_application, p_queue, p_partition_key, p_priority,
     p_deduplication_id, p_delay, p_timeout, p_parent_id, p_parent_fence, p_parent_step_id
   );
   if p_executor_id is not null then
-    perform pyengine._hold_lease(p_executor_id, p_nonce);
+    v_held_at := pyengine._hold_lease(p_executor_id, p_nonce);
   end if;
 
   -- A glance first, so that the usual collision leaves no dead header (and its inputs) behind.
-  holder_id := pyengine._deduplication_holder(p_queue, p_application, p_deduplication_id, p_workflow_id);
+  if p_deduplication_id is not null then
+    holder_id := pyengine._deduplication_holder(p_queue, p_application, p_deduplication_id, p_workflow_id);
+  end if;
   if holder_id is not null then
     verdict := 'deduplicated';
     return next;
@@ -75,7 +77,7 @@ begin
     );
     if v_is_new then
       holder_id := pyengine._insert_enqueued(
-        p_workflow_id, p_queue, p_application, p_partition_key, coalesce(p_priority, 0), p_deduplication_id, p_app_version,
+        p_workflow_id, p_queue, p_application, p_partition_key, v_priority, p_deduplication_id, p_app_version,
         p_delay, p_timeout, p_deadline, p_max_recovery_attempts
       );
       verdict := case when holder_id is null then 'yours' else 'deduplicated' end;

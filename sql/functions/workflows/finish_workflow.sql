@@ -19,8 +19,6 @@ returns text
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $function$
 declare
   v_now timestamptz;
@@ -33,8 +31,7 @@ begin
       detail = format('status=%s', p_status),
       hint = 'Cancel with cancel_workflow.';
   end if;
-  perform pyengine._hold_lease(p_executor_id, p_nonce);
-  v_now := pyengine._now();
+  v_now := pyengine._hold_lease(p_executor_id, p_nonce);
 
   with gone as (
     delete from pyengine.in_flight as i

@@ -37,8 +37,7 @@ begin
       detail = format('status=%s', p_statuses),
       hint = 'Cancel with cancel_workflow.';
   end if;
-  perform pyengine._hold_lease(p_executor_id, p_nonce);
-  v_now := pyengine._now();
+  v_now := pyengine._hold_lease(p_executor_id, p_nonce);
 
   with gone as (
     delete from pyengine.in_flight as i

@@ -46,15 +46,13 @@ returns table (
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $function$
 declare
   v_now timestamptz;
   v_is_new boolean;
   v_recorded text;
 begin
-  perform pyengine._hold_lease(p_executor_id, p_nonce);
+  v_now := pyengine._hold_lease(p_executor_id, p_nonce);
 
   loop
     v_is_new := pyengine._insert_header(
