@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
-from psycopg import conninfo, waiting
+from psycopg import conninfo, generators, waiting
 from psycopg.errors import Diagnostic
+from psycopg.pq import ExecStatus
 from psycopg.rows import TupleRow, tuple_row
 
 from ..logs import logger
+from .eagerness import Eagerness
 
 if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
+
     from .function import Function
     from .wire import Plan
 
@@ -58,12 +63,18 @@ class Connection(psycopg.Connection[TupleRow]):
     # How it calls each function; whether bounded.
     plans: dict[tuple[Function[Any], bool], Plan]
     _deadline: float | None = None
+    _poll: select.poll | None = None
+    _eagerness: Eagerness
 
     @classmethod
     def open(cls, url: str, **overrides: Any) -> Connection:
         connection = cls.connect(url, autocommit=True, row_factory=tuple_row, **settings(url, **overrides))
         connection.opened_in = os.getpid()
         connection.plans = {}
+        connection._eagerness = Eagerness()
+        if hasattr(select, "poll"):
+            connection._poll = select.poll()
+            connection._poll.register(connection.pgconn.socket, select.POLLIN)
         connection.add_notice_handler(connection._heed_notice)
         return connection
 
@@ -103,6 +114,35 @@ class Connection(psycopg.Connection[TupleRow]):
         except KeyboardInterrupt:
             self.pgconn.finish()
             raise
+
+    def answer(self, *, eagerly: bool = False) -> PGresult:
+        """The last result of what was sent. Most answers come whole, in one packet: then without the generators that
+        psycopg waits with, which take longer than anything else a call does here. `eagerly`: see there.
+        """
+        pgconn = self.pgconn
+        results: list[PGresult] = []
+        if self._poll is not None and self._deadline is None and pgconn.flush() == 0:
+            try:
+                if not (eagerly and self._eagerness.sees(self._poll)):
+                    while not self._poll.poll(_POLL_SECONDS * 1000):
+                        continue
+            except KeyboardInterrupt:
+                pgconn.finish()
+                raise
+            pgconn.consume_input()
+            while not pgconn.is_busy():
+                result = pgconn.get_result()
+                if result is None:
+                    return results[-1]
+                results.append(result)
+        # Large, either way, or limited in time.
+        try:
+            results += self.wait(generators.execute(pgconn))
+        except psycopg.DatabaseError:
+            # An error is final without the server's last word. Anything else is not: it may not be committed.
+            if not results or results[-1].status != ExecStatus.FATAL_ERROR:
+                raise
+        return results[-1]
 
     def _heed_notice(self, notice: Diagnostic) -> None:
         if notice.source_function == _STANDBY_WAIT:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -17,7 +17,7 @@ from ..errors import ExecutorFenced, ExecutorStopping
 from ..logs import logger
 from . import calls, greeting
 from .connection import Connection
-from .function import Function
+from .function import Function, settings_text
 from .pool import Pool, PoolClosed
 from .retry import Backoff, OutageLog
 from .sqlstate import is_connection_loss, is_race, translate
@@ -96,10 +96,10 @@ class Database:
         return connection
 
     def _connect(self) -> Connection:
-        """A connection for the pool: nobody who holds one waits for a lock longer than 50 ms."""
+        """A connection for the pool, with the settings that calls go under."""
         connection = self.connect()
         if not connection.is_pooled:
-            connection.execute("set lock_timeout = '50ms'")
+            connection.execute(f"select {settings_text(is_local=False)}".encode())
         return connection
 
     def has_backend(self, pid: int) -> bool:
@@ -126,22 +126,26 @@ class Database:
         """
         return function.build(self._call(function, arguments)[0])
 
-    def attempt(self, function: Function[R], **arguments: Any) -> R:
+    def alone(self, function: Function[R], arguments: Mapping[str, Any], *, eagerly: bool) -> R:
+        """As `one`. `eagerly`: the answer is looked for before this thread goes to sleep."""
+        return function.build(self._call(function, arguments, eagerly=eagerly)[0])
+
+    def attempt(self, function: Function[R], arguments: Mapping[str, Any], *, eagerly: bool = False) -> R:
         """As `one`, but raises Contended when somebody else's transaction is in the way, or another race was lost."""
-        return function.build(self._call(function, arguments, until_won=False)[0])
+        return function.build(self._call(function, arguments, until_won=False, eagerly=eagerly)[0])
 
     def all(self, function: Function[R], **arguments: Any) -> list[R]:
         """Call a function that returns a set of rows."""
         return [function.build(row) for row in self._call(function, arguments)]
 
     def _call(
-        self, function: Function[Any], arguments: dict[str, Any], *, until_won: bool = True
+        self, function: Function[Any], arguments: Mapping[str, Any], *, until_won: bool = True, eagerly: bool = False
     ) -> list[tuple[Any, ...]]:
         nonce = arguments.get("nonce") if function.is_executors_own else None
         values = function.bind(arguments)
 
         def work(connection: Connection) -> list[tuple[Any, ...]]:
-            return call(connection, function, self.schema, values, is_bounded=connection.is_pooled)
+            return call(connection, function, self.schema, values, is_bounded=connection.is_pooled, eagerly=eagerly)
 
         if nonce is None or self.gate is None:
             return self._repeat(work, nonce, until_won)
@@ -149,7 +153,7 @@ class Database:
             return self._repeat(work, nonce, until_won)
 
     def _repeat(self, work: Callable[[Connection], R], nonce: int | None = None, until_won: bool = True) -> R:
-        backoff = Backoff()
+        backoff: Backoff | None = None
         breaks = 0
         while not self._closed.is_set():
             try:
@@ -183,6 +187,7 @@ class Database:
             else:
                 self.outage.found()
                 return answer
+            backoff = backoff or Backoff()
             self._closed.wait(backoff.next())
         raise ExecutorStopping("the engine is shutting down")
 

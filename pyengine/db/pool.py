@@ -25,7 +25,11 @@ class Pool:
     def __init__(self, connect: Callable[[], Connection], size: int) -> None:
         self._connect = connect
         self._size = size
-        self._changed = threading.Condition(threading.Lock())
+        # Taken as it is: the methods of a condition are Python code, and every call passes here twice. Nobody is
+        # notified where nobody waits.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting = 0
         self._idle: list[Connection] = []
         self._lent: set[Connection] = set()
         self._open = 0
@@ -33,9 +37,13 @@ class Pool:
 
     def take(self) -> Connection:
         """Raises psycopg.OperationalError when a new connection is needed and cannot be made."""
-        with self._changed:
+        with self._lock:
             while not self._is_closed and not self._idle and self._open >= self._size:
-                self._changed.wait()
+                self._waiting += 1
+                try:
+                    self._changed.wait()
+                finally:
+                    self._waiting -= 1
             if self._is_closed:
                 raise PoolClosed
             if self._idle:
@@ -46,7 +54,7 @@ class Pool:
         except BaseException:
             self._left()
             raise
-        with self._changed:
+        with self._lock:
             if not self._is_closed:
                 return self._lend(connection)
         _close(connection)
@@ -61,23 +69,24 @@ class Pool:
         """Take a connection back; one that is broken, or inside a transaction, is closed instead."""
         pgconn = connection.pgconn
         is_usable = pgconn.status == ConnStatus.OK and pgconn.transaction_status == TransactionStatus.IDLE
-        with self._changed:
+        with self._lock:
             self._lent.discard(connection)
             if is_usable and not self._is_closed:
                 self._idle.append(connection)
-                self._changed.notify()
+                if self._waiting:
+                    self._changed.notify()
                 return
         _close(connection)
         self._left()
 
     def has_backend(self, pid: int) -> bool:
         """Whether one of the connections leads to this process of the server."""
-        with self._changed:
+        with self._lock:
             return any(each.pgconn.backend_pid == pid for each in (*self._idle, *self._lent))
 
     def forget_idle(self) -> None:
         """One connection broke: the others have probably gone with the same server."""
-        with self._changed:
+        with self._lock:
             idle, self._idle = self._idle, []
             self._open -= len(idle)
             self._changed.notify(len(idle))
@@ -86,7 +95,7 @@ class Pool:
 
     def close(self) -> None:
         """Lend nothing more, and cut what is lent: a server that hangs would keep its borrower for ever."""
-        with self._changed:
+        with self._lock:
             self._is_closed = True
             lent = list(self._lent)
             self._changed.notify_all()
@@ -95,7 +104,7 @@ class Pool:
         self.forget_idle()
 
     def _left(self) -> None:
-        with self._changed:
+        with self._lock:
             self._open -= 1
             self._changed.notify()
 

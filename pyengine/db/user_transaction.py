@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -52,7 +53,7 @@ def _is_sqlalchemy(connection: Any) -> bool:
     return any(base.__module__.partition(".")[0] == "sqlalchemy" for base in type(connection).__mro__)
 
 
-def _for_driver(schema: str, workflow_id: str, fence: int) -> tuple[str, list[Any]]:
+def _for_driver(schema: str, workflow_id: str, fence: int) -> tuple[str, Sequence[Any]]:
     values = calls.lock_claim.bind({"workflow_id": workflow_id, "fence": fence})
     return statement(calls.lock_claim, schema).decode(), values
 

@@ -8,10 +8,10 @@ used here all the same: how connections wait, how errors are told apart, how row
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from psycopg import errors, generators
+from psycopg import errors
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ExecStatus, Format
 
@@ -78,7 +78,7 @@ class Plan:
         self.reader = Transformer(connection)
         self.knows_rows = False
 
-    def send(self, connection: Connection, values: list[Any]) -> None:
+    def send(self, connection: Connection, values: Sequence[Any]) -> None:
         packed = [None if value is None else encode(value) for encode, value in zip(self.encoders, values, strict=True)]
         pgconn = connection.pgconn
         self.uses += 1
@@ -100,18 +100,24 @@ class Plan:
 
 
 def call(
-    connection: Connection, function: Function[Any], schema: str, values: list[Any], *, is_bounded: bool = False
+    connection: Connection,
+    function: Function[Any],
+    schema: str,
+    values: Sequence[Any],
+    *,
+    is_bounded: bool = False,
+    eagerly: bool = False,
 ) -> list[tuple[Any, ...]]:
     """The rows that a function returns. Raises psycopg.Error."""
     plan = connection.plans.get((function, is_bounded))
     if plan is None:
         plan = connection.plans[function, is_bounded] = Plan(connection, function, schema, is_bounded)
     plan.send(connection, values)
-    return plan.read(_result(connection))
+    return plan.read(_result(connection, eagerly=eagerly))
 
 
-def _result(connection: Connection) -> PGresult:
-    result: PGresult = connection.wait(generators.execute(connection.pgconn))[-1]
+def _result(connection: Connection, *, eagerly: bool = False) -> PGresult:
+    result = connection.answer(eagerly=eagerly)
     if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
         raise errors.error_from_result(result, "utf-8")
     return result

@@ -91,6 +91,6 @@ async def _write(io: Io, executor: Executor, chunk: list[_Row]) -> list[int]:
     def write() -> list[int]:
         owner = executor.owner if parent is None else parent.run.owner
         rows = [{**owner, **arguments} for *_, arguments in chunk]
-        return executor.database.attempt(ENQUEUES.many, **ENQUEUES.gather(rows))
+        return executor.database.attempt(ENQUEUES.many, ENQUEUES.gather(rows))
 
     return await (executor.call(io, write) if parent is None else parent.run.call(io, write))

@@ -60,6 +60,9 @@ class Committer:
         self._lock = threading.Lock()
         self._waiting: dict[tuple[Any, ...], deque[Request[Any]]] = {}
         self._is_led = False
+        # Nobody came while the last request was committed, for a thread: so the next may wait awake (db/eagerness.py).
+        # Where there are others, that would only take the interpreter from them.
+        self._is_quiet = True
         self._thread: threading.Thread | None = None
         self._called: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._singly = Singly[Request[Any]](self._answer_one)
@@ -71,7 +74,8 @@ class Committer:
         """Write a row, with whatever is to be written meanwhile, and return its verdict. Blocks the thread."""
         if threading.current_thread() is threading.main_thread():
             # Ctrl-C may break it off anywhere: it commits for nobody, and nobody for it.
-            return self._database.one(batch.one, **arguments)
+            is_alone = self._is_quiet and not self._is_led
+            return self._database.alone(batch.one, arguments, eagerly=is_alone)
         self._database.check_process()
         request = Request(batch, arguments)
         waiter = _ThreadWaiter()
@@ -135,6 +139,7 @@ class Committer:
         while True:
             with self._lock:
                 requests = self._take()
+                self._is_quiet = self._is_quiet and until is not None and len(requests) < 2
                 if not requests:
                     self._is_led = False
                     return until is None
@@ -144,6 +149,7 @@ class Committer:
                 self._singly_all([request for request in requests if request is not until])
                 self._pass_on()
                 raise
+            self._is_quiet = until is not None and len(requests) == 1 and not self._waiting
             is_answered = self._tell(answered, until)
             self._singly_all(singly)
             if is_answered or until in singly:
@@ -190,7 +196,7 @@ class Committer:
         (request,) = requests
         if request.size > MAX_BYTES:
             return [], requests
-        if self._commit_one(request):
+        if self._commit_one(request, eagerly=self._is_quiet):
             return requests, []
         request.was_tried = True
         return [], requests
@@ -198,7 +204,7 @@ class Committer:
     def _commit_many(self, requests: list[Request[Any]]) -> tuple[list[Request[Any]], list[Request[Any]]]:
         batch: Batch[Any] = requests[0].batch
         try:
-            reply = self._database.attempt(batch.many, **batch.gather([request.arguments for request in requests]))
+            reply = self._database.attempt(batch.many, batch.gather([request.arguments for request in requests]))
         except (ExecutorFenced, ExecutorStopping) as error:
             for request in requests:
                 request.error = error
@@ -217,10 +223,10 @@ class Committer:
                 answered.append(request)
         return answered, singly
 
-    def _commit_one(self, request: Request[Any]) -> bool:
+    def _commit_one(self, request: Request[Any], *, eagerly: bool = False) -> bool:
         """False: somebody's open transaction is in the way."""
         try:
-            request.result = self._database.attempt(request.batch.one, **request.arguments)
+            request.result = self._database.attempt(request.batch.one, request.arguments, eagerly=eagerly)
         except Contended:
             return False
         except (Exception, ExecutorFenced, ExecutorStopping) as error:

@@ -75,9 +75,9 @@ class Codec:
         raise DBOSSerializationError(f"Cannot read a value of the unknown format {tag!r}: a newer engine stored it")
 
     def encode_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        if isinstance(self.custom, DBOSPortableJSONSerializer):
-            return self._encode_custom({"positionalArgs": list(args), "namedArgs": kwargs})
         if self.custom is not None:
+            if isinstance(self.custom, DBOSPortableJSONSerializer):
+                return self._encode_custom({"positionalArgs": list(args), "namedArgs": kwargs})
             return self._encode_custom({"args": args, "kwargs": kwargs})
         if not args and not kwargs:
             return _NO_ARGUMENTS

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import DBOSInitializationError
 from ..logs import logger
+from ..machine import oom_kills
 from . import exit_codes
 from .board import Board, Killed, Kind, Phase, Slot, State
 from .child import run_executor
@@ -23,7 +24,6 @@ from .pipes import Reader, pipe
 from .processes import Nursery, choose_start_method
 from .seats import Seat, seats
 from .signals import HANDLED, HasFileno, Signals, name_of, wait
-from .sizing import oom_kills
 from .spec import WorkerSpec
 from .warden import run_warden
 

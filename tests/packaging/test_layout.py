@@ -21,6 +21,7 @@ RANKS = {
     "error": LEAF,
     "errors": LEAF,
     "logs": LEAF,
+    "machine": LEAF,
     "schema": LEAF,
     "serialization": LEAF,
     "_version": LEAF,

@@ -35,14 +35,16 @@ class FakeDatabase:
         self.bad: set[str] = set()
         self.left_over: set[str] = set()
         self.fails: BaseException | None = None
+        self.eager: list[str] = []  # who waited for the answer awake
 
     def check_process(self) -> None:
         return None
 
-    def attempt(self, function: Any, **arguments: Any) -> Any:
+    def attempt(self, function: Any, arguments: dict[str, Any], *, eagerly: bool = False) -> Any:
         is_batch = "workflow_ids" in arguments
         ids = arguments["workflow_ids"] if is_batch else [arguments["workflow_id"]]
         self.calls.append((function.name, ids))
+        self.eager += ids if eagerly else []
         self._pass_gate()
         if self.fails is not None:
             raise self.fails
@@ -55,8 +57,9 @@ class FakeDatabase:
             return [place for place, each in enumerate(ids, 1) if each in self.left_over]
         return f"alone {ids[0]}"
 
-    def one(self, function: Any, **arguments: Any) -> Any:
+    def alone(self, function: Any, arguments: dict[str, Any], *, eagerly: bool) -> Any:
         self.calls.append(("main " + function.name, [arguments["workflow_id"]]))
+        self.eager += ["main"] if eagerly else []
         self._pass_gate()
         return "main"
 
@@ -128,6 +131,10 @@ class Users:
 @pytest.fixture
 def users(committer: Committer, database: FakeDatabase, threads: ThreadPoolExecutor) -> Users:
     return Users(committer, database, threads)
+
+
+def commit_as_coroutine(committer: Committer, workflow_id: str) -> Any:
+    return asyncio.run(committer.commit_async(FINISHES, finish(workflow_id)))
 
 
 # -- who leads -----------------------------------------------------------------------------------------
@@ -393,6 +400,50 @@ def test_the_main_thread_neither_leads_nor_follows(users: Users, database: FakeD
     assert users.committer.commit(FINISHES, finish("main")) == "main"
     assert ("main finish_workflow", ["main"]) in database.calls[calls:]
     assert waiting.result(10) == "alone b"
+
+
+# -- who waits awake -----------------------------------------------------------------------------------
+
+
+def test_a_lone_caller_waits_awake(users: Users, database: FakeDatabase) -> None:
+    database.open()
+
+    for workflow_id in "abc":
+        users.enter(workflow_id).result(10)
+    users.committer.commit(FINISHES, finish("main"))
+
+    assert database.eager == ["a", "b", "c", "main"]
+
+
+def test_among_others_nobody_waits_awake(users: Users, database: FakeDatabase) -> None:
+    first = users.enter("a")
+    followers = [users.enter(each) for each in "bc"]
+    database.let(2)
+    for each in (first, *followers):
+        each.result(10)
+    database.open()
+    users.enter("d").result(10)  # nobody came meanwhile: the next one may
+    users.enter("e").result(10)
+
+    assert database.eager == ["a", "e"]
+
+
+def test_the_main_thread_does_not_wait_awake_beside_others(users: Users, database: FakeDatabase) -> None:
+    leading = users.enter("a")
+    main = threading.Timer(0.05, database.open)
+    main.start()
+    users.committer.commit(FINISHES, finish("main"))
+    leading.result(10)
+
+    assert database.eager == ["a"]
+
+
+def test_who_commits_for_coroutines_does_not_wait_awake(committer: Committer, database: FakeDatabase) -> None:
+    """The loop needs the interpreter."""
+    database.open()
+
+    assert commit_as_coroutine(committer, "a") == "alone a"
+    assert database.eager == []
 
 
 class _Thrown(BaseException):

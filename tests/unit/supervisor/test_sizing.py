@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pyengine.supervisor.sizing import EXECUTOR_BYTES, Limits, cgroup_limits, default_size, oom_kills
+from pyengine.machine import Limits, cgroup_limits, oom_kills
+from pyengine.supervisor.sizing import EXECUTOR_BYTES, default_size
 
 GB = 2**30
 
