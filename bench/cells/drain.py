@@ -68,10 +68,10 @@ def cells(scale: Scale, system: System) -> list[Cell]:
     is_full = scale.name == "full"
     if system is OURS and is_full:
         found = [Cell(steps, each, hosts) for hosts in (1, 2) for steps in (0, 1, 10) for each in scale.executors]
-        found += [Cell(1, 2, hosts, "async") for hosts in (1, 2)]
+        found += [Cell(steps, 2, hosts, "async") for hosts in (1, 2) for steps in (0, 1)]
     elif system is OURS:
         found = [Cell(1, each) for each in scale.executors]
-        found += [Cell(0, 2), Cell(1, 2, hosts=2), Cell(1, 2, kind="async")]
+        found += [Cell(0, 2), Cell(1, 2, hosts=2), Cell(1, 2, kind="async"), Cell(0, 2, kind="async")]
     elif is_full:
         found = [*(Cell(1, each) for each in scale.executors), Cell(0, 2), Cell(10, 2), Cell(1, 2, hosts=2)]
     else:

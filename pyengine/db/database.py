@@ -4,7 +4,6 @@ known.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -15,6 +14,7 @@ import psycopg
 
 from ..errors import ExecutorFenced, ExecutorStopping
 from ..logs import logger
+from ..machine import process_id
 from . import calls, greeting
 from .connection import Connection
 from .function import Function, settings_text
@@ -85,7 +85,7 @@ class Database:
         self._home: Home | None = None
         self._revive = revive
         self._closed = threading.Event()
-        self._pid = os.getpid()
+        self._pid = process_id()
         self._pool = Pool(self._connect, pool_size)
 
     def connect(self, **settings: Any) -> Connection:
@@ -226,7 +226,7 @@ class Database:
         raise PoolClosed
 
     def check_process(self) -> None:
-        if os.getpid() != self._pid:
+        if process_id() != self._pid:
             raise RuntimeError("the engine was launched in another process: call DBOS.launch() after the fork")
 
     def _take(self) -> Connection:
@@ -251,7 +251,7 @@ class Database:
         self._pool.close()
 
     def close(self) -> None:
-        if os.getpid() == self._pid:
+        if process_id() == self._pid:
             self.interrupt()
 
 

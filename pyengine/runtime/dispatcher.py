@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .executor import Executor
     from .incarnations import Identity
 
-BATCH = 100
+BATCH = 128
 _TICK_SECONDS = 1.0
 # News that come one upon the other are claimed together: the first at once, and what comes meanwhile by the next claim.
 _APART_SECONDS = 0.003
@@ -113,11 +113,11 @@ class Dispatcher:
                 self._polls[queue].due = None
             return planned
 
-    def wake_starved(self) -> None:
-        """There is room again for what had to be left on its queue."""
+    def wake_starved(self, apart: float) -> None:
+        """There is room again for what had to be left on its queue. `apart`: so many seconds after its last claim."""
         with self._changed:
-            starved, self._starved = self._starved, {}
-        self._look(tuple(starved), is_new=False)
+            starved = tuple(self._starved)
+        self._look(starved, is_new=False, apart=apart)
 
     def _tell(self, queue: str) -> None:
         # Before this process looks itself: the others have further to go.

@@ -419,9 +419,9 @@ class Executor:
 
     def _spawn(self, run: Run, core: Callable[..., Any], context: contextvars.Context) -> None:
         if run.spec.is_async:
-            context.run(self.loop.submit, core(SUSPENDING))
+            self.loop.begin(run, core(SUSPENDING), context)
         else:
-            self.threads.submit(lambda: self._run_on_thread(run, core, context))
+            self.threads.start(partial(self._run_on_thread, run, core, context))
 
     def _run_on_thread(self, run: Run, core: Callable[..., Any], context: contextvars.Context) -> None:
         began = time.thread_time()

@@ -24,6 +24,9 @@ _SPARE = 0.8
 # When nothing ends for so long, more is taken on all the same: what runs may be waiting for what does not.
 _PATIENCE_SECONDS = 5.0
 _IDLE_SECONDS = 1.0
+# A claim costs as much by itself as thirty rows of it do. Room for a quarter is worth one where claims are so far
+# apart; while work ends faster than that, room for a half.
+_APART_SECONDS = 0.005
 
 
 class Window:
@@ -72,8 +75,9 @@ class Load:
     """Counts runs that are busy, and says how many more may be claimed."""
 
     def __init__(
-        self, on_room: Callable[[], None], max_threads: int | None = None, *, max_busy: int = MAX_BUSY
+        self, on_room: Callable[[float], None], max_threads: int | None = None, *, max_busy: int = MAX_BUSY
     ) -> None:
+        """`on_room` is told how many seconds the next claim should be apart from the last."""
         self._max_busy = max_busy
         self._lock = threading.Lock()
         self._on_room = on_room
@@ -83,17 +87,17 @@ class Load:
         self._busy_threads = 0
         self._busy_claimed = 0
         self._changed_at = time.monotonic()
-        self._is_starved = False
+        self._wanted: list[tuple[int, float]] = []
 
     def room(self) -> int:
-        """How many more workflows may be claimed now. After a 0, `on_room` is called once there is room again."""
+        """How many more workflows may be claimed now. After a 0, `on_room` is called when there is room again."""
         with self._lock:
             if self._busy_claimed == 0 and time.monotonic() - self._changed_at > _IDLE_SECONDS:
                 self._window.restart()
             elif self._busy_claimed >= self._window.size:
                 self._window.stretch()
             room = self._room()
-            self._is_starved = room <= 0
+            self._wanted = [] if room > 0 else self._worth_a_claim()
             return max(0, room)
 
     def look_again_after(self) -> float | None:
@@ -110,11 +114,10 @@ class Load:
             if is_claimed:
                 self._busy_claimed += by
                 self._changed_at = time.monotonic()
-            has_room = self._is_starved and self._room() >= self._worth_a_claim()
-            if has_room:
-                self._is_starved = False
-        if has_room:
-            self._on_room()
+            if not self._wanted or self._room() < self._wanted[0][0]:
+                return
+            _, apart = self._wanted.pop(0)
+        self._on_room(apart)
 
     def ended(self) -> None:
         """A claimed run is over."""
@@ -130,9 +133,10 @@ class Load:
         room = min(self._max_busy - self._busy, self._window.size - self._busy_claimed)
         return room if self._max_threads is None else min(room, self._max_threads - self._busy_threads)
 
-    def _worth_a_claim(self) -> int:
-        # Not for one at a time: a claim costs about the same for one workflow as for many. The tick looks anyway.
-        return max(1, min(self._max_busy, self._window.size, self._max_threads or self._max_busy) // 4)
+    def _worth_a_claim(self) -> list[tuple[int, float]]:
+        """Not one at a time: how much room for it, and how far apart claims are for that. The tick looks anyway."""
+        most = min(self._max_busy, self._window.size, self._max_threads or self._max_busy)
+        return [(max(1, most // 4), _APART_SECONDS), (max(1, most // 2), 0.0)]
 
 
 class Runs:

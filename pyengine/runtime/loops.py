@@ -7,23 +7,51 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Coroutine
-from concurrent.futures import Future
-from typing import Any
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
 
 from ..logs import logger
 
+if TYPE_CHECKING:
+    from .run import Run
+
 
 class WorkflowLoop:
+    """Begins runs in the order they come. Those that come together, as a claim's do, wake the loop once."""
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._own: asyncio.AbstractEventLoop | None = None
         self._adopted: asyncio.AbstractEventLoop | None = None
+        self._coming: deque[tuple[Run, Coroutine[Any, Any, Any], Context]] = deque()
+        self._called: asyncio.AbstractEventLoop | None = None
         with contextlib.suppress(RuntimeError):
             self._adopted = asyncio.get_running_loop()
 
-    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop())
+    def begin(self, run: Run, core: Coroutine[Any, Any, Any], context: Context) -> None:
+        """From any thread. The run keeps its task: a loop alone would let one that waits be collected."""
+        loop = self._loop()
+        with self._lock:
+            self._coming.append((run, core, context))
+            # One that was called and has ended since left its runs to the next.
+            is_called, self._called = self._called is loop, loop
+        if is_called:
+            return
+        try:
+            loop.call_soon_threadsafe(self._begin_all, loop)
+        except RuntimeError:  # it was closed a moment ago
+            with self._lock:
+                self._called = None
+                self._coming.remove((run, core, context))
+            raise
+
+    def _begin_all(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            coming, self._coming, self._called = self._coming, deque(), None
+        for run, core, context in coming:
+            run.task = context.run(loop.create_task, core)
 
     def _loop(self) -> asyncio.AbstractEventLoop:
         if self._adopted is not None and self._adopted.is_running():

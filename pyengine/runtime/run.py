@@ -4,6 +4,7 @@ is interrupted.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -65,7 +66,8 @@ class Run:
         self.parent_id = parent_id
         self.queue = queue
         self.authenticated_user, self.assumed_role, self.authenticated_roles = authentication
-        self.checkpoints = {row.step_id: row for row in checkpoints or ()}
+        self.checkpoints = {row.step_id: row for row in checkpoints} if checkpoints else {}
+        self.task: asyncio.Task[Any] | None = None  # on the workflow loop
         self._step_ids = itertools.count(1)
         self._lock = threading.Lock()
         self._waits: set[Future[Any]] = set()

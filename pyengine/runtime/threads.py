@@ -11,7 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
+
+from ..logs import logger
 
 T = TypeVar("T")
 
@@ -29,7 +32,7 @@ class DaemonThreads:
         self._limit = limit
         self._mine = threading.local()
         self._ready = threading.Condition(threading.Lock())
-        self._queue: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._queue: deque[Callable[[], object]] = deque()
         self._idle = 0
         self._threads = 0
         self._lent = 0
@@ -37,14 +40,18 @@ class DaemonThreads:
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
+        self.start(partial(_complete, future, call))
+        return future
+
+    def start(self, call: Callable[[], object]) -> None:
+        """For a call that nobody waits for."""
         with self._ready:
-            self._queue.append((future, call))
+            self._queue.append(call)
             try:
                 self._provide()
             except BaseException:
-                self._queue.remove((future, call))
+                self._queue.remove(call)
                 raise
-        return future
 
     def close(self) -> None:
         """Keep no idle threads any more. What is running, or queued, ends by itself."""
@@ -79,7 +86,7 @@ class DaemonThreads:
     def _is_one_too_many(self) -> bool:
         return self._limit is not None and self._threads - self._lent > self._limit
 
-    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+    def _next(self) -> Callable[[], object] | None:
         with self._ready:
             if not (self._queue or self._is_closed or self._is_one_too_many()):
                 self._idle += 1
@@ -92,15 +99,21 @@ class DaemonThreads:
 
     def _work(self) -> None:
         self._mine.is_worker = True
-        while (item := self._next()) is not None:
-            future, call = item
-            if not future.set_running_or_notify_cancel():
-                continue
+        while (call := self._next()) is not None:
             try:
-                result = call()
-            except BaseException as error:  # handed to whoever waits for the future, control signals included
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+                call()
+            except BaseException as error:
+                logger.warning("A call on thread %s raised %r", threading.current_thread().name, error)
             # Nothing of a finished call may live on in an idle thread.
-            del item, future, call
+            del call
+
+
+def _complete(future: Future[T], call: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = call()
+    except BaseException as error:  # handed to whoever waits for the future, control signals included
+        future.set_exception(error)
+    else:
+        future.set_result(result)

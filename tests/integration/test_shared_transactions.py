@@ -57,9 +57,9 @@ def crowd(monkeypatch: pytest.MonkeyPatch) -> Crowd:
         made.ask(self)
         return key(self, arguments)
 
-    def waiting_attempt(self: Database, function: Function[Any], **arguments: Any) -> Any:
+    def waiting_attempt(self: Database, function: Function[Any], arguments: Any, *, eagerly: bool = False) -> Any:
         made.await_all(function)
-        return attempt(self, function, **arguments)
+        return attempt(self, function, arguments, eagerly=eagerly)
 
     monkeypatch.setattr(Batch, "key", counting_key)
     monkeypatch.setattr(Database, "attempt", waiting_attempt)

@@ -44,7 +44,7 @@ def open_wide(load: Load) -> None:
 
 
 def test_it_begins_with_a_few_and_takes_on_more_as_they_end(clock: Clock) -> None:
-    load = Load(lambda: None)
+    load = Load(lambda _: None)
     assert load.room() == 16
     begin(load, 16)
     assert load.room() == 0
@@ -55,20 +55,39 @@ def test_it_begins_with_a_few_and_takes_on_more_as_they_end(clock: Clock) -> Non
 
 
 def test_room_comes_back_in_portions_worth_a_claim(clock: Clock) -> None:
-    woken: list[int] = []
-    load = Load(lambda: woken.append(1))
+    """A quarter where claims are some milliseconds apart, a half at once."""
+    woken: list[float] = []
+    load = Load(woken.append)
     open_wide(load)
     begin(load, MAX_BUSY)
     assert load.room() == 0
     end(load, MAX_BUSY // 4 - 1)
     assert woken == []
     end(load)
-    assert woken == [1]
+    assert len(woken) == 1
+    assert woken[0] > 0
+    end(load, MAX_BUSY // 4)
+    assert woken[1:] == [0.0]
+    end(load, MAX_BUSY // 4)
+    assert load.room() == MAX_BUSY * 3 // 4
+    assert len(woken) == 2
+
+
+def test_a_claim_before_there_is_room_for_a_half_begins_anew(clock: Clock) -> None:
+    woken: list[float] = []
+    load = Load(woken.append)
+    open_wide(load)
+    begin(load, MAX_BUSY)
+    assert load.room() == 0
+    end(load, MAX_BUSY // 4)
     assert load.room() == MAX_BUSY // 4
+    begin(load, MAX_BUSY // 4)
+    end(load, MAX_BUSY)
+    assert len(woken) == 1
 
 
 def test_no_more_is_claimed_than_there_are_threads_for(clock: Clock) -> None:
-    load = Load(lambda: None, max_threads=2)
+    load = Load(lambda _: None, max_threads=2)
     load.change(+1, needs_thread=False, is_claimed=True)
     assert load.room() == 2
     begin(load, 2)
@@ -76,7 +95,7 @@ def test_no_more_is_claimed_than_there_are_threads_for(clock: Clock) -> None:
 
 
 def test_what_was_started_here_leaves_room_for_what_is_claimed(clock: Clock) -> None:
-    load = Load(lambda: None)
+    load = Load(lambda _: None)
     begin(load, 200, claimed=False)
     assert load.room() == 16
     begin(load, 50, claimed=False)
@@ -84,7 +103,7 @@ def test_what_was_started_here_leaves_room_for_what_is_claimed(clock: Clock) -> 
 
 
 def test_work_that_waits_makes_room_for_more(clock: Clock) -> None:
-    load = Load(lambda: None)
+    load = Load(lambda _: None)
     sizes = []
     while (room := load.room()) or load.look_again_after() is not None:
         sizes.append(room)
@@ -94,7 +113,7 @@ def test_work_that_waits_makes_room_for_more(clock: Clock) -> None:
 
 
 def test_work_that_computes_makes_none(clock: Clock) -> None:
-    load = Load(lambda: None)
+    load = Load(lambda _: None)
     for _ in range(40):
         begin(load, load.room())
         clock.passes(0.1, used=0.1)
@@ -108,7 +127,7 @@ def test_work_that_computes_makes_none(clock: Clock) -> None:
 
 
 def test_no_more_is_in_hand_than_a_second_of_processor_time(clock: Clock) -> None:
-    load = Load(lambda: None)
+    load = Load(lambda _: None)
     open_wide(load)
     load.cost(0.0003)
     assert load.room() == MAX_BUSY
@@ -123,7 +142,7 @@ def test_no_more_is_in_hand_than_a_second_of_processor_time(clock: Clock) -> Non
 
 
 def test_after_a_pause_it_begins_with_a_few_again(clock: Clock) -> None:
-    load = Load(lambda: None)
+    load = Load(lambda _: None)
     open_wide(load)
     clock.passes(0.5, used=0.0)
     assert load.room() == MAX_BUSY

@@ -163,3 +163,17 @@ def test_a_closed_pool_lends_nothing_and_wakes_who_waits() -> None:
     assert ended.wait(10)
     made.give(one)
     assert one.closed
+
+
+def test_a_call_that_nobody_waits_for_takes_no_thread_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    threads = DaemonThreads("test", limit=1)
+    done = threading.Event()
+
+    def leave() -> None:
+        raise SystemExit(1)
+
+    threads.start(leave)
+    threads.start(done.set)
+    assert done.wait(10)
+    assert "SystemExit" in caplog.text
+    threads.close()
