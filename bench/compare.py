@@ -31,6 +31,8 @@ OF_OURS: dict[str, Callable[[Stage], None]] = {
 }
 # Whom a cell of ours is compared with. The higher of the two is the stricter ratio.
 ALL_PEERS = tuple(peer.name for peer in PEERS)
+WITH_STEPS = frozenset(peer.name for peer in PEERS if peer.has_steps)
+NO_OPS = "no-op job, async, 2 executors"
 COROUTINES = frozenset(peer.name for peer in PEERS if peer.runs_coroutines)
 AGAINST = {"concurrent": ("dbos 3.4.0",), "drain": ALL_PEERS, "enqueue": ALL_PEERS}
 
@@ -105,13 +107,13 @@ def relate(on: Stage) -> None:
 
 
 def _is_drained(figure: Figure) -> bool:
-    return figure.cell in ("1-step workflow, 2 executors", "1-step workflow, async, 2 executors")
+    return figure.cell in ("1-step workflow, 2 executors", "1-step workflow, async, 2 executors", NO_OPS)
 
 
 def _drained_by(peer: str, cell: str, rates: dict[tuple[str, str, str], float]) -> float | None:
     """What a peer drains that has no cell of that name: it has no steps, or its jobs are coroutines only."""
     plain = cell.replace(", async", "")
-    if plain != cell and peer not in COROUTINES:
+    if plain != cell and (peer not in COROUTINES or (cell == NO_OPS and peer in WITH_STEPS)):
         return None
     names = (plain, plain.replace("1-step workflow", "no-op job"))
     return next((rates["drain", each, peer] for each in names if ("drain", each, peer) in rates), None)
@@ -121,8 +123,9 @@ def wanted_of(figure: Figure, peer: str) -> str:
     if figure.family == "drain" and _is_drained(figure):
         if peer in COROUTINES and "async" not in figure.cell:
             return ""  # like with like: coroutines against coroutines
-        if peer.startswith("pgqueuer"):
-            return "aim 1"
+        if figure.cell == NO_OPS or peer.startswith("pgqueuer"):
+            # It has no steps: the rest of a workflow is all that can be compared.
+            return "aim 1" if figure.cell == NO_OPS and peer.startswith("pgqueuer") else ""
         return "" if peer in ("SKIP LOCKED", "dbos 2.31.1") else "must 10"
     if figure.family == "concurrent" and figure.cell.endswith("1 executor"):
         return "must 25, aim 50" if "async" in figure.cell else "must 15, aim 25"

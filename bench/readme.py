@@ -8,15 +8,16 @@ from typing import Any
 
 from bench import report
 from bench.figures import number
-from bench.systems import OURS
+from bench.systems import EVERYBODY, OURS
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 RESULT = "compare-quick"
 BEGIN, END = "<!-- figures: written by python -m bench readme -->", "<!-- end of figures -->"
+WITH_STEPS = {system.name for system in EVERYBODY if system.has_steps}
 # Against a peer: what stands in the column, and the cell of ours that is compared.
 COLUMNS = {
-    "queue drained, async": ("drain", "1-step workflow, async, 2 executors"),
-    "queue drained, threads": ("drain", "1-step workflow, 2 executors"),
+    "queue drained, async": ("drain", "{work}, async, 2 executors"),
+    "queue drained, threads": ("drain", "{work}, 2 executors"),
     "called, async": ("concurrent", "1-step workflows, async, 1 executor"),
     "called, threads": ("concurrent", "1-step workflows, threads, 1 executor"),
     "enqueued one by one": ("enqueue", "one at a time, many callers"),
@@ -40,15 +41,18 @@ def render(result: dict[str, Any]) -> str:
     ratios = {key: figure["ratios"] for key, figure in ours.items()}
     peers = [name for name in result["durable"] if name != OURS.name and any(name in each for each in ratios.values())]
     lines = [
-        "How many times as much this engine does a second. Drained by two executors are workflows with one step, "
-        "against the same or, where a peer has no steps, its jobs that do nothing; a peer that is measured in one way "
+        "How many times as much this engine does a second. Drained by two executors are workflows with one step or, "
+        "against a peer that has no steps, workflows and jobs that do nothing; a peer that is measured in one way "
         "only, async or in threads, stands against both. Where it has no call for many, bulk is one by one:",
         "",
         f"| against | {' | '.join(COLUMNS)} | what that one commits |",
         f"|---|{'---:|' * len(COLUMNS)}---|",
     ]
     for peer in peers:
-        shown = [_times(ratios.get(key, {}).get(peer)) for key in COLUMNS.values()]
+        work = "1-step workflow" if peer in WITH_STEPS else "no-op job"
+        shown = [
+            _times(ratios.get((family, cell.format(work=work)), {}).get(peer)) for family, cell in COLUMNS.values()
+        ]
         lines.append(f"| {peer} | {' | '.join(shown)} | {result['durable'][peer]} |")
     lines += ["", f"This engine commits: {result['durable'][OURS.name]}.", ""]
     lines += ["| against what Postgres itself can do, in the same run | |", "|---|---:|"]

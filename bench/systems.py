@@ -21,6 +21,7 @@ class System:
     calls_directly: bool = False  # workflows can be called without a queue
     runs_coroutines: bool = False  # its jobs are, here: they are compared with our coroutines
     rate: int = 1000  # expected jobs a second and process: sizes backlogs, judges nothing
+    async_rate: int = 0  # of coroutines, where that is another one
     has_bulk: bool = False  # a call that enqueues a list
     bulk: str = "16 threads, one to a call: it has no way to enqueue a list"
     engine: str = ""
@@ -44,7 +45,7 @@ OURS = System(
     durable="start or enqueue, every step and the end, each before its caller goes on; claims too",
     setup="defaults",
     done="select count(*) from pyengine.outcomes",
-    has_steps=True, calls_directly=True, rate=3000,
+    has_steps=True, calls_directly=True, rate=4000, async_rate=10_000,
     cells=frozenset({"sequential", "concurrent", "enqueue", "drain", "latency", "cost"}),
 )  # fmt: skip
 
@@ -97,7 +98,7 @@ PGQUEUER = System(
     setup="asyncpg, uvloop, batches of 100 at fetching",
     has_bulk=True, bulk="lists, 1000 to a call, in a transaction",
     done="select %(count)s - count(*) from pgqueuer",
-    runs_coroutines=True, rate=6000, callers=32, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
+    runs_coroutines=True, rate=12_000, callers=32, cells=frozenset({"sequential", "enqueue", "drain", "cost"}),
 )  # fmt: skip
 SKIP_LOCKED = System(
     name="SKIP LOCKED", program="skip_locked.py", requirements=(),

@@ -84,7 +84,8 @@ def cells(scale: Scale, system: System) -> list[Cell]:
 
 
 def _add(stage: Stage, system: System, cell: Cell) -> None:
-    rate = system.rate * {0: 1.3, 1: 1.0, 10: 0.3}[cell.steps] * (1 + 0.5 * (cell.executors > 1))
+    rate = (cell.kind == "async" and system.async_rate) or system.rate
+    rate *= {0: 1.3, 1: 1.0, 10: 0.3}[cell.steps] * (1 + 0.5 * (cell.executors > 1))
     count = max(20, int(rate * stage.scale.seconds))
     drained = drain(
         stage, system, count=count, steps=cell.steps, executors=cell.executors, hosts=cell.hosts, kind=cell.kind,
