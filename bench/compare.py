@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from bench import committed, environments, plots, readme, report
-from bench.cells import claims, concurrent, cost, drain, enqueue, floor, latency, limits, parts, sequential
+from bench.cells import claims, concurrent, cost, drain, enqueue, floor, held, latency, limits, parts, sequential
 from bench.figures import Figure, markdown
 from bench.stage import FULL, QUICK, TINY, Scale, Stage, stage
 from bench.systems import EVERYBODY, OURS, PEERS, System
@@ -28,6 +28,7 @@ OF_OURS: dict[str, Callable[[Stage], None]] = {
     "parts": parts.measure,
     "limits": limits.measure,
     "claims": claims.measure,
+    "held": held.measure,
 }
 # Whom a cell of ours is compared with. The higher of the two is the stricter ratio.
 ALL_PEERS = tuple(peer.name for peer in PEERS)

@@ -48,11 +48,12 @@ class Scale:
     history: int
     claims: int
     limited: int
+    held: int  # workflows that go while a snapshot is held
 
 
-TINY = Scale("tiny", 0.2, 1, 3, 0.02, (1,), (0, 1000), 500, 3, 40)
-QUICK = Scale("quick", 1.2, 15, 40, 0.05, (1, 2, 4), (0, 100_000), 100_000, 20, 600)
-FULL = Scale("full", 5.0, 60, 150, 0.12, (1, 2, 4), (0, 100_000, 1_000_000), 5_000_000, 50, 5000)
+TINY = Scale("tiny", 0.2, 1, 3, 0.02, (1,), (0, 1000), 500, 3, 40, 300)
+QUICK = Scale("quick", 1.2, 15, 40, 0.05, (1, 2, 4), (0, 100_000), 100_000, 20, 600, 20_000)
+FULL = Scale("full", 5.0, 60, 150, 0.12, (1, 2, 4), (0, 100_000, 1_000_000), 5_000_000, 50, 5000, 200_000)
 
 
 @dataclass

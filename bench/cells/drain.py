@@ -114,12 +114,19 @@ def drain(
     lanes: int = 0,
     look: Callable[[Any], Any] | None = None,
     seconds: float | None = None,
+    holds_snapshot: bool = False,
 ) -> Drained:
-    """`look` is called with a connection at each look. After so many `seconds` with work it is enough, done or not."""
+    """`look` is called with a connection at each look. After so many `seconds` with work it is enough, done or not.
+    `holds_snapshot`: somebody else holds one from before the filling to the end.
+    """
     own: dict[str, Any] = {"queues": queues or system.queues} if queues or system.queues else {}
     extra = {"lanes": lanes} if lanes else {}
     patience = max(30.0, stage.scale.seconds * 10)
     with stage.database(system) as url, ExitStack() as stack:
+        if holds_snapshot:
+            holder = stack.enter_context(psycopg.connect(url))
+            holder.execute("set transaction isolation level repeatable read")
+            holder.execute("select pg_current_snapshot()")
         places: list[Host | None] = [None]
         if hosts > 1:
             places = list(stack.enter_context(simulated(hosts, url)))

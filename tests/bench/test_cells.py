@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench import compare
-from bench.cells import claims, concurrent, cost, drain, enqueue, floor, latency, limits, parts, sequential
+from bench.cells import claims, concurrent, cost, drain, enqueue, floor, held, latency, limits, parts, sequential
 from bench.stage import TINY, Stage
 from bench.systems import OURS
 
@@ -37,7 +37,7 @@ def test_a_run_ends_in_a_table(stage: Stage, capsys: pytest.CaptureFixture[str])
     assert stage.failures == {}
 
 
-@pytest.mark.parametrize("family", [floor, parts, limits, claims], ids=lambda module: module.FAMILY)
+@pytest.mark.parametrize("family", [floor, parts, limits, claims, held], ids=lambda module: module.FAMILY)
 def test_cells_of_their_own(stage: Stage, family: object) -> None:
     family.measure(stage)  # type: ignore[attr-defined]
 
