@@ -36,9 +36,10 @@ _AWAKE = 4
 class Request(Generic[R]):
     """One row to be written, and who waits for the verdict."""
 
-    __slots__ = ("arguments", "batch", "error", "key", "notify", "result", "size", "was_tried")
+    __slots__ = ("arguments", "batch", "error", "key", "notify", "result", "size", "then", "was_tried")
 
-    def __init__(self, batch: Batch[R], arguments: Arguments) -> None:
+    def __init__(self, batch: Batch[R], arguments: Arguments, then: Callable[[Request[R]], None] | None = None) -> None:
+        """`then`: nobody waits for the verdict; whoever has it hands it on by this."""
         self.batch = batch
         self.arguments = arguments
         self.key = batch.key(arguments)
@@ -46,12 +47,22 @@ class Request(Generic[R]):
         self.result: R | None = None
         self.error: BaseException | None = None
         self.notify: Callable[[], None] = _nobody
+        self.then = then
         self.was_tried = False
 
     def answer(self) -> R:
         if self.error is not None:
             raise self.error
         return cast(R, self.result)
+
+    def tell(self) -> None:
+        if self.then is None:
+            self.notify()
+            return
+        try:
+            self.then(self)
+        except Exception:
+            logger.exception("What was to follow %s failed", self.batch.one.name)
 
 
 class Committer:
@@ -113,6 +124,30 @@ class Committer:
                 self._is_led = True
         await future
         return request.answer()
+
+    def commit_later(
+        self, batch: Batch[R], arguments: Arguments, then: Callable[[Request[R]], None], *, may_lead: bool
+    ) -> None:
+        """As `commit`, for what nobody waits for: `then` is called with the request when its row is committed or cannot
+        be. It is called in any thread, must be quick and must not commit. `may_lead`: this thread has time to.
+        """
+        self._database.check_process()
+        request = Request(batch, arguments, then)
+        with self._lock:
+            self._add(request)
+            leads = not self._is_led
+            if leads and not may_lead:
+                self._call_thread()
+            self._is_led = True
+        if not leads or not may_lead:
+            return
+        try:
+            is_answered = self._lead(until=request)
+        except BaseException:  # thrown into this thread: the row is written all the same
+            self._singly_all([request])
+            raise
+        if is_answered:
+            request.tell()
 
     def stop(self) -> None:
         """Keep no thread any more. What still waits is answered by the database, which is closed next."""
@@ -241,7 +276,7 @@ class Committer:
                 self._singly.add(request, was_tried=request.was_tried)
             except RuntimeError as error:  # no thread to be had: the interpreter is ending
                 request.error = error
-                request.notify()
+                request.tell()
 
     def _answer_one(self, request: Request[Any]) -> bool:
         try:
@@ -249,12 +284,13 @@ class Committer:
                 return False
         except BaseException as error:  # thrown into this thread: whoever waits must not wait for ever
             request.error = error
-        request.notify()
+        request.tell()
         return True
 
     def _tell(self, requests: list[Request[Any]], own: Request[Any] | None) -> bool:
         loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
         threads: list[_ThreadWaiter] = []
+        unawaited: list[Request[Any]] = []
         is_done = False
         # Under the lock: a thread that gives up either is not here any more, or sees whom it has to wake.
         with self._lock:
@@ -262,6 +298,8 @@ class Committer:
                 notify = request.notify
                 if request is own:
                     is_done = True
+                elif request.then is not None:
+                    unawaited.append(request)
                 elif isinstance(notify, _LoopWaiter):
                     loops.setdefault(notify.loop, []).append(notify.future)
                 elif isinstance(notify, _ThreadWaiter):
@@ -272,6 +310,8 @@ class Committer:
             waiter.wake()
         for loop, futures in loops.items():
             _wake(loop, futures)
+        for request in unawaited:
+            request.tell()
         return is_done
 
     # -- the thread that leads for coroutines ------------------------------------------------------

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..db import calls
-from ..db.batches import FINISHES
+from ..db.batches import FINISHES, Arguments
 from ..db.rows import Claim, Outcome
 from ..errors import (
     ClaimLost,
@@ -17,8 +18,9 @@ from ..errors import (
     ExecutorStopping,
 )
 from ..logs import logger
+from .committer import Request
 from .context import NO_SETTINGS, Frame, Settings, current_frame, current_settings
-from .io import Io
+from .io import BLOCKING, Io, run_blocking
 from .outcomes import await_outcome, unwrap
 from .registry import WorkflowSpec
 from .run import Run, check_size
@@ -74,19 +76,16 @@ async def _result(io: Io, executor: Executor, started: Started, args: tuple[Any,
 
 async def execute(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run the user's function and record the outcome. Whatever is not an Exception leaves the workflow unfinished."""
-    codec = run.executor.codec
     is_over = False
     try:
         try:
-            result = await _call_user(io, run, args, kwargs)
-            output = codec.encode(result)
-            check_size(f"workflow {run.spec.name}", output)
+            result, output = await _run_user(io, run, args, kwargs)
             await _finish(io, run, "SUCCESS", output, None)
             is_over = True
             return result
         except Exception as error:
             # Also for a result that Postgres will not take: a workflow must not run for ever because it cannot end.
-            await _finish(io, run, "ERROR", None, codec.encode_error(error))
+            await _finish(io, run, "ERROR", None, run.executor.codec.encode_error(error))
             is_over = True
             raise
     except NOT_OURS_ANY_MORE:
@@ -94,6 +93,14 @@ async def execute(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any
         raise
     finally:
         run.executor.runs.remove(run, is_over=is_over)
+
+
+async def _run_user(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, bytes]:
+    """What the user's function returned, and that as it is stored."""
+    result = await _call_user(io, run, args, kwargs)
+    output = run.executor.codec.encode(result)
+    check_size(f"workflow {run.spec.name}", output)
+    return result, output
 
 
 async def _call_user(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -118,27 +125,78 @@ def _settings(run: Run) -> Settings:
 
 
 async def _finish(io: Io, run: Run, status: str, output: bytes | None, error: bytes | None) -> None:
+    verdict = await run.commit(io, FINISHES, _ending(run, status, output, error))
+    _heed_end(run, verdict, Outcome(run.workflow_id, status, output, error))
+
+
+def _ending(run: Run, status: str, output: bytes | None, error: bytes | None) -> Arguments:
     run.check(may_finish=True)
-    verdict = await run.commit(io, FINISHES, {**run.claim, "status": status, "output": output, "error": error})
+    return {**run.claim, "status": status, "output": output, "error": error}
+
+
+def _heed_end(run: Run, verdict: str, outcome: Outcome) -> None:
     run.heed(verdict)
-    run.executor.results.push(Outcome(run.workflow_id, status, output, error))
+    run.executor.results.push(outcome)
     run.executor.waits.ended(run.workflow_id)
 
 
 async def execute_in_background(io: Io, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """A run that nobody calls: its result is read from its outcome."""
+    """A run that nobody calls: its result is read from its outcome. Nor does anybody wait until that is committed: its
+    thread, or its task, is free as soon as it is on its way. Until then the run counts as one.
+    """
     try:
-        await execute(io, run, args, kwargs)
-    except ABANDONED as reason:
-        logger.debug("%r ended without an outcome: %s", run, reason)
+        _, output = await _run_user(io, run, args, kwargs)
+        ending = _ending(run, "SUCCESS", output, None)
+        io.commit_later(run.executor.committer, FINISHES, ending, partial(_has_ended, run))
     except Exception as error:
-        logger.error("Workflow %s (%s) failed: %s: %s", run.workflow_id, run.spec.name, type(error).__name__, error)
-    except BaseException as error:  # SystemExit and the like: not the end of the workflow, and not of this thread
+        await _fail(io, run, error)
+    except BaseException as reason:
+        _break_off(run, reason)
+
+
+def _has_ended(run: Run, request: Request[str]) -> None:
+    """The verdict on an end that nobody waited for."""
+    try:
+        _heed_end(run, request.answer(), Outcome(run.workflow_id, "SUCCESS", request.arguments["output"], None))
+    except NOT_OURS_ANY_MORE as reason:
+        if isinstance(reason, ExecutorFenced):
+            run.executor.on_fenced(run.identity)
+        _break_off(run, reason)
+    except Exception as error:
+        # Postgres will not take the result: a workflow must not run for ever because it cannot end.
+        run.executor.threads.start(partial(_fail_blocking, run, error))
+    else:
+        run.executor.runs.remove(run, is_over=True)
+
+
+def _fail_blocking(run: Run, error: Exception) -> None:
+    run_blocking(_fail(BLOCKING, run, error))
+
+
+async def _fail(io: Io, run: Run, error: Exception, what: str = "failed") -> None:
+    """End a run that nobody calls with this error."""
+    try:
+        await _finish(io, run, "ERROR", None, run.executor.codec.encode_error(error))
+    except BaseException as reason:
+        _break_off(run, reason)
+        return
+    run.executor.runs.remove(run, is_over=True)
+    logger.error("Workflow %s (%s) %s: %s: %s", run.workflow_id, run.spec.name, what, type(error).__name__, error)
+
+
+def _break_off(run: Run, reason: BaseException) -> None:
+    """A run that nobody calls ends here without an outcome."""
+    run.executor.runs.remove(run, is_over=isinstance(reason, NOT_OURS_ANY_MORE))
+    if isinstance(reason, ABANDONED):
+        logger.debug("%r ended without an outcome: %s", run, reason)
+    elif isinstance(reason, Exception):
+        logger.error("Workflow %s (%s) cannot end: %s", run.workflow_id, run.spec.name, reason)
+    else:  # SystemExit and the like: not the end of the workflow, and not of this thread
         logger.warning(
             "Workflow %s (%s) was broken off by %s: it is unfinished, and run again",
             run.workflow_id,
             run.spec.name,
-            type(error).__name__,
+            type(reason).__name__,
         )
 
 
@@ -161,7 +219,7 @@ async def execute_claim(io: Io, run: Run, claim: Claim) -> None:
         executor.runs.remove(run, is_over=False)
         return
     except Exception as error:
-        await _fail_unrun(io, run, error)
+        await _fail(io, run, error, "cannot run")
         return
     await execute_in_background(io, run, args, kwargs)
 
@@ -172,16 +230,4 @@ async def execute_unknown(io: Io, run: Run) -> None:
         run.workflow_id,
         f"no workflow named {run.spec.name!r} is registered in application version {run.executor.app_version}",
     )
-    await _fail_unrun(io, run, error)
-
-
-async def _fail_unrun(io: Io, run: Run, error: Exception) -> None:
-    logger.error("Workflow %s (%s) cannot run: %s", run.workflow_id, run.spec.name, error)
-    is_over = False
-    try:
-        await _finish(io, run, "ERROR", None, run.executor.codec.encode_error(error))
-        is_over = True
-    except ABANDONED:
-        pass
-    finally:
-        run.executor.runs.remove(run, is_over=is_over)
+    await _fail(io, run, error, "cannot run")

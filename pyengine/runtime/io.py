@@ -19,7 +19,7 @@ from types import CoroutineType
 from typing import Any, Protocol, TypeVar
 
 from ..db.batches import Arguments, Batch
-from .committer import Committer
+from .committer import Committer, Request
 from .context import current_run
 from .threads import DaemonThreads
 
@@ -32,6 +32,11 @@ class Io(Protocol):
 
     async def commit(self, committer: Committer, batch: Batch[T], arguments: Arguments) -> T:
         """Write a row together with what others write at the same time."""
+
+    def commit_later(
+        self, committer: Committer, batch: Batch[T], arguments: Arguments, then: Callable[[Request[T]], None]
+    ) -> None:
+        """As `commit`, for a row that nobody waits for; `then` is called when it is answered."""
 
     async def wait(self, future: Future[T], timeout: float | None) -> T:
         """Wait for a future; raises TimeoutError after `timeout` seconds."""
@@ -46,6 +51,11 @@ class _Blocking:
 
     async def commit(self, committer: Committer, batch: Batch[T], arguments: Arguments) -> T:
         return committer.commit(batch, arguments)
+
+    def commit_later(
+        self, committer: Committer, batch: Batch[T], arguments: Arguments, then: Callable[[Request[T]], None]
+    ) -> None:
+        committer.commit_later(batch, arguments, then, may_lead=True)
 
     async def wait(self, future: Future[T], timeout: float | None) -> T:
         try:
@@ -84,6 +94,11 @@ class _Suspending:
 
     def commit(self, committer: Committer, batch: Batch[T], arguments: Arguments) -> Coroutine[Any, Any, T]:
         return committer.commit_async(batch, arguments)
+
+    def commit_later(
+        self, committer: Committer, batch: Batch[T], arguments: Arguments, then: Callable[[Request[T]], None]
+    ) -> None:
+        committer.commit_later(batch, arguments, then, may_lead=False)
 
     async def wait(self, future: Future[T], timeout: float | None) -> T:
         # Not asyncio.wrap_future and asyncio.wait: thousands of sleepers fall asleep and wake at a time, and those two

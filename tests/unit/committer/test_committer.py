@@ -5,137 +5,18 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from plugins.committing import FakeDatabase, Users, finish
 from plugins.sessions import wait_until
-from pyengine.db.batches import CHECKPOINTS, FINISHES, Batch
-from pyengine.db.database import Contended
+from pyengine.db.batches import CHECKPOINTS, FINISHES
 from pyengine.errors import ExecutorFenced, ExecutorStopping
 from pyengine.runtime import committer as module
 from pyengine.runtime.committer import Committer
-
-Call = tuple[str, list[str]]
-
-
-class FakeDatabase:
-    """Commits nothing, and waits at its gate before each call. `blocked` rows wait for somebody, `bad` ones cannot be
-    stored, `left_over` ones are not done together.
-    """
-
-    def __init__(self) -> None:
-        self.gate = threading.Semaphore(0)
-        self.is_open = False
-        self.calls: list[Call] = []
-        self.done: list[Call] = []
-        self.blocked: set[str] = set()
-        self.bad: set[str] = set()
-        self.left_over: set[str] = set()
-        self.fails: BaseException | None = None
-        self.eager: list[str] = []  # who waited for the answer awake
-
-    def check_process(self) -> None:
-        return None
-
-    def attempt(self, function: Any, arguments: dict[str, Any], *, eagerly: bool = False) -> Any:
-        is_batch = "workflow_ids" in arguments
-        ids = arguments["workflow_ids"] if is_batch else [arguments["workflow_id"]]
-        self.calls.append((function.name, ids))
-        self.eager += ids if eagerly else []
-        self._pass_gate()
-        if self.fails is not None:
-            raise self.fails
-        if self.blocked.intersection(ids):
-            raise Contended("blocked")
-        if self.bad.intersection(ids):
-            raise ValueError(f"bad: {ids}")
-        self.done.append((function.name, ids))
-        if is_batch:
-            return [place for place, each in enumerate(ids, 1) if each in self.left_over]
-        return f"alone {ids[0]}"
-
-    def alone(self, function: Any, arguments: dict[str, Any], *, eagerly: bool) -> Any:
-        self.calls.append(("main " + function.name, [arguments["workflow_id"]]))
-        self.eager += ["main"] if eagerly else []
-        self._pass_gate()
-        return "main"
-
-    def _pass_gate(self) -> None:
-        while not self.gate.acquire(timeout=0.01):
-            if self.is_open:
-                return
-
-    def let(self, count: int = 1) -> None:
-        self.gate.release(count)
-
-    def open(self) -> None:
-        self.is_open = True
-
-
-@pytest.fixture(autouse=True)
-def plain_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a batch gathers stays readable."""
-
-    def gather(self: Batch[Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"workflow_ids": [row["workflow_id"] for row in rows]}
-
-    monkeypatch.setattr(Batch, "gather", gather)
-
-
-@pytest.fixture
-def database() -> Iterator[FakeDatabase]:
-    made = FakeDatabase()
-    yield made
-    made.open()
-
-
-@pytest.fixture
-def committer(database: FakeDatabase) -> Iterator[Committer]:
-    made = Committer(database)  # type: ignore[arg-type]
-    yield made
-    database.open()
-    made.stop()
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max_workers=300) as pool:
-        yield pool
-
-
-def finish(workflow_id: str, size: int = 1, nonce: int = 2) -> dict[str, Any]:
-    return {"executor_id": 1, "nonce": nonce, "workflow_id": workflow_id, "output": b"x" * size, "error": None}
-
-
-class Users:
-    """Threads that commit, entered one after the other."""
-
-    def __init__(self, committer: Committer, database: FakeDatabase, threads: ThreadPoolExecutor) -> None:
-        self.committer, self.database, self.threads = committer, database, threads
-
-    def waiting(self) -> int:
-        with self.committer._lock:
-            return sum(map(len, self.committer._waiting.values()))
-
-    def enter(self, workflow_id: str, batch: Batch[Any] = FINISHES, **arguments: Any) -> Future[Any]:
-        """The row waits, or is being committed, when this returns."""
-        waiting, calls = self.waiting(), len(self.database.calls)
-        future = self.threads.submit(self.committer.commit, batch, finish(workflow_id, **arguments))
-        wait_until(lambda: self.waiting() > waiting or len(self.database.calls) > calls, what="a thread enters")
-        return future
-
-
-@pytest.fixture
-def users(committer: Committer, database: FakeDatabase, threads: ThreadPoolExecutor) -> Users:
-    return Users(committer, database, threads)
-
-
-def commit_as_coroutine(committer: Committer, workflow_id: str) -> Any:
-    return asyncio.run(committer.commit_async(FINISHES, finish(workflow_id)))
-
 
 # -- who leads -----------------------------------------------------------------------------------------
 
@@ -400,50 +281,6 @@ def test_the_main_thread_neither_leads_nor_follows(users: Users, database: FakeD
     assert users.committer.commit(FINISHES, finish("main")) == "main"
     assert ("main finish_workflow", ["main"]) in database.calls[calls:]
     assert waiting.result(10) == "alone b"
-
-
-# -- who waits awake -----------------------------------------------------------------------------------
-
-
-def test_a_lone_caller_waits_awake(users: Users, database: FakeDatabase) -> None:
-    database.open()
-
-    for workflow_id in "abc":
-        users.enter(workflow_id).result(10)
-    users.committer.commit(FINISHES, finish("main"))
-
-    assert database.eager == ["a", "b", "c", "main"]
-
-
-def test_among_others_nobody_waits_awake(users: Users, database: FakeDatabase) -> None:
-    first = users.enter("a")
-    followers = [users.enter(each) for each in "bc"]
-    database.let(2)
-    for each in (first, *followers):
-        each.result(10)
-    database.open()
-    users.enter("d").result(10)  # nobody came meanwhile: the next one may
-    users.enter("e").result(10)
-
-    assert database.eager == ["a", "e"]
-
-
-def test_the_main_thread_does_not_wait_awake_beside_others(users: Users, database: FakeDatabase) -> None:
-    leading = users.enter("a")
-    main = threading.Timer(0.05, database.open)
-    main.start()
-    users.committer.commit(FINISHES, finish("main"))
-    leading.result(10)
-
-    assert database.eager == ["a"]
-
-
-def test_who_commits_for_coroutines_does_not_wait_awake(committer: Committer, database: FakeDatabase) -> None:
-    """The loop needs the interpreter."""
-    database.open()
-
-    assert commit_as_coroutine(committer, "a") == "alone a"
-    assert database.eager == []
 
 
 class _Thrown(BaseException):
