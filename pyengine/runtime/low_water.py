@@ -129,8 +129,8 @@ class LowWater:
         return self._mark.without(self._turn, parts) if self._goes_by_parts() and parts < _PARTS else None
 
     def _goes_by_parts(self) -> bool:
-        # Half again as long as one from a mark each: that much they differ anyway.
-        long = max(_LONG_SECONDS, self._marked_seconds * _PARTS / 2)
+        # A quarter longer each than one from marks: so much they differ anyway.
+        long = max(_LONG_SECONDS, self._marked_seconds * _PARTS / 4)
         return self._whole_seconds > long and self._mark.partitions is not None
 
     def learn(self, claims: Sequence[Claim], mark: Mark | None, began: float, now: float) -> None:
