@@ -100,7 +100,8 @@ def _claim(connection: Any, me: dict[str, int]) -> float:
 
     bound = calls.claim_workflows.bind(
         {**me, "fence": secrets.randbits(62), "queue": "work", "limit": SIZE, "unversioned": True, "suspects": "any",
-         "from_priorities": None, "from_seqs": None}
+         "from_partitions": None, "from_priorities": None,
+         "from_seqs": None, "from_served_at": None}
     )  # fmt: skip
     began = time.perf_counter()
     found = connection.execute(statement(calls.claim_workflows, "pyengine"), bound, binary=True).fetchall()

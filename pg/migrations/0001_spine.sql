@@ -97,6 +97,10 @@ create table pyengine.queues (
   partition_rate_limit integer,
   partition_rate_period interval,
   declared_at timestamptz not null,
+  -- What runs is counted from here on, so that what is left of earlier runs need not be walked over: every claim within limits takes
+  -- a claim_seq that is not less, and of those that are less only these still run, or some of them. Null: all are counted.
+  counted_from bigint,
+  counted_also bigint[],
   constraint queues_pkey primary key (application, queue),
   constraint queues_rate_check check ((rate_limit is null) = (rate_period is null)),
   constraint queues_partition_rate_check check ((partition_rate_limit is null) = (partition_rate_period is null)),
@@ -162,6 +166,8 @@ create table pyengine.in_flight (
   fence bigint,
   claimed_at timestamptz,
   token_floor bigint,
+  -- Of its claim, if that was within limits, else 0; of a row that is not PENDING it says nothing. See queues.counted_from.
+  claim_seq bigint not null default 0,
   constraint in_flight_pkey primary key (workflow_id),
   -- One short condition: every INSERT reads the text of its table's checks anew, which costs more than writing the row.
   constraint in_flight_owner_check check (
@@ -178,10 +184,14 @@ create index in_flight_suspects_idx on pyengine.in_flight (application, app_vers
   where status = 'ENQUEUED' and is_suspect;
 create index in_flight_suspects_lane_idx on pyengine.in_flight (queue, application, partition_key, app_version, priority, seq)
   where status = 'ENQUEUED' and is_suspect and partition_key is not null;
-create index in_flight_lane_idx on pyengine.in_flight (queue, application, partition_key, app_version, priority, seq)
+-- An expression, so that no plan takes in_flight_claim_idx for it: that one seems as good to find a few rows of a table without
+-- statistics, but walks the whole queue. Claims ask for this order, which only this index has, and may not sort. No version is an
+-- empty one: one condition finds rows that have one, another those that do not.
+create index in_flight_lane_idx on pyengine.in_flight (queue, application, partition_key, coalesce(app_version, ''), priority, seq)
   where status = 'ENQUEUED' and not is_suspect and partition_key is not null;
 create index in_flight_executor_idx on pyengine.in_flight (executor_id, fence) where executor_id is not null;
-create index in_flight_pending_idx on pyengine.in_flight (queue, application, partition_key) where status = 'PENDING' and queue is not null;
+create index in_flight_pending_idx on pyengine.in_flight (queue, application, (coalesce(partition_key, '')), claim_seq)
+  where status = 'PENDING' and queue is not null;
 create index in_flight_delayed_idx on pyengine.in_flight (run_at) where status = 'DELAYED';
 create index in_flight_deadline_idx on pyengine.in_flight (deadline) where deadline is not null;
 create unique index in_flight_deduplication_key on pyengine.in_flight (queue, application, deduplication_id)

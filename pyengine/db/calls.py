@@ -86,7 +86,7 @@ enqueue_workflows: Function[list[int]] = Function(
 claim_workflows = Function(
     "claim_workflows",
     _EXECUTOR + ", fence bigint, queue text, limit integer, unversioned boolean, suspects text, "
-    "from_priorities integer[], from_seqs bigint[]",
+    "from_partitions text[], from_priorities integer[], from_seqs bigint[], from_served_at timestamptz",
     rows.Claim,
 )
 listen_to_waits: Function[None] = Function("listen_to_waits", "application text, listener text")

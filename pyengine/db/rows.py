@@ -158,6 +158,7 @@ class Claim(NamedTuple):
     attributes: dict[str, Any] | None
     schedule_name: str | None
     low_water: int | None
+    lanes_served_at: datetime | None
 
 
 class ScheduleState(NamedTuple):

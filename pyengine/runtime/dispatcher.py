@@ -232,8 +232,10 @@ class Dispatcher:
                 limit=limit,
                 unversioned=unversioned,
                 suspects=self._executor.suspects,
-                from_priorities=None if mark is None else list(mark),
-                from_seqs=None if mark is None else list(mark.values()),
+                from_partitions=None if mark is None else mark.partitions,
+                from_priorities=None if mark is None else mark.priorities,
+                from_seqs=None if mark is None else mark.seqs,
+                from_served_at=None if mark is None else mark.served_at,
             )
         except ExecutorFenced:
             self._executor.on_fenced(identity)

@@ -4,26 +4,30 @@ none of it is lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from plugins.queueing import enqueue
 from plugins.sessions import Connection, wait_until
-from pyengine import DBOS, Queue
-from pyengine.runtime.low_water import LowWater
+from pyengine import DBOS, Queue, SetEnqueueOptions
+from pyengine.runtime.low_water import LowWater, Mark
 
 Launch = Callable[..., type[DBOS]]
 
 
+PARTS = [None, "part"]
+
+
 @pytest.fixture
-def held(session_factory: Callable[..., Connection]) -> Iterator[Connection]:
+def held(part: str | None, session_factory: Callable[..., Connection]) -> Iterator[Connection]:
     """Twenty thousand rows of a queue are gone, and a snapshot keeps what is left of them."""
     session, holder = session_factory(), session_factory(autocommit=False)
     session.execute(
-        "insert into pyengine.in_flight (workflow_id, status, queue, application, app_version)"
-        " select 'gone' || n, 'ENQUEUED', 'work', 'test-app', 'v1' from generate_series(1, 20000) as n"
+        "insert into pyengine.in_flight (workflow_id, status, queue, application, app_version, partition_key)"
+        " select 'gone' || n, 'ENQUEUED', 'work', 'test-app', 'v1', %s from generate_series(1, 20000) as n",
+        (part,),
     )
     holder.execute("set transaction isolation level repeatable read")
     holder.execute("select count(*) from pyengine.in_flight")
@@ -32,18 +36,23 @@ def held(session_factory: Callable[..., Connection]) -> Iterator[Connection]:
     holder.rollback()
 
 
+@pytest.mark.parametrize("part", PARTS)
 def test_work_is_found_behind_what_is_gone_and_what_comes_late_before_it(
-    launch: Launch, held: Connection, session_factory: Callable[..., Connection], monkeypatch: pytest.MonkeyPatch
+    launch: Launch,
+    part: str | None,
+    held: Connection,
+    session_factory: Callable[..., Connection],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun: list[Mapping[int, int] | None] = []
+    begun: list[Mark | None] = []
     learn = LowWater.learn
 
-    def seen(self: LowWater, claims: Any, mark: Mapping[int, int] | None, *instants: float) -> None:
-        begun.append(mark and dict(mark))
+    def seen(self: LowWater, claims: Any, mark: Mark | None, *instants: float) -> None:
+        begun.append(mark)
         learn(self, claims, mark, *instants)
 
     monkeypatch.setattr(LowWater, "learn", seen)
-    work = Queue("work")
+    work = Queue("work", partition_queue=part is not None)
     ran: list[str] = []
 
     @DBOS.workflow(name="flow")
@@ -52,7 +61,10 @@ def test_work_is_found_behind_what_is_gone_and_what_comes_late_before_it(
 
     def from_outside(connection: Connection, name: str) -> None:
         inputs = b'j{"args":["%s"],"kwargs":{}}' % name.encode()
-        enqueue(connection, name, queue="work", application="test-app", app_version="v1", name="flow", inputs=inputs)
+        # A partition of its own: while it is not committed, nobody else can open it.
+        key = None if part is None else name
+        where = {"queue": "work", "application": "test-app", "app_version": "v1", "partition_key": key}
+        enqueue(connection, name, name="flow", inputs=inputs, **where)
 
     launch(application_version="v1")
     late = session_factory(autocommit=False)
@@ -61,7 +73,8 @@ def test_work_is_found_behind_what_is_gone_and_what_comes_late_before_it(
 
     def is_begun_at_a_mark() -> bool:
         nonlocal done
-        work.enqueue(flow, f"{done}").get_result()
+        with SetEnqueueOptions(queue_partition_key=part):
+            work.enqueue(flow, f"{done}").get_result()
         done += 1
         return any(mark is not None for mark in begun)
 

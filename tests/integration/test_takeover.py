@@ -269,7 +269,7 @@ def test_a_claim_whose_reply_was_lost_is_run(
     claimed = rows(
         session_factory(), "claim_workflows",
         **me.owner, fence=fence, queue="nobody's", limit=100, unversioned=False, suspects="any",
-        from_priorities=None, from_seqs=None,
+        from_partitions=None, from_priorities=None, from_seqs=None, from_served_at=None,
     )  # fmt: skip
     assert len(claimed) == 3
     for number in range(3):

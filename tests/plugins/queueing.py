@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from plugins.executors import Connection, Executor, Row, row, rows, token, value
@@ -44,10 +45,18 @@ def claim_rows(
     unversioned: bool = True,
     suspects: str = "any",
     mark: Mapping[int, int] | None = None,
+    lanes: Mapping[tuple[str, int], int] | None = None,
+    served_at: datetime | None = None,
 ) -> list[Row]:
-    """`mark`: of a priority, the seq from which on it is looked at."""
+    """`mark`: of a priority, the seq from which on it is looked at; `lanes`: of a partition and priority."""
     claim: Row = {"fence": fence or token(), "queue": queue, "limit": limit, "unversioned": unversioned}
     claim |= {"from_priorities": mark and sorted(mark), "from_seqs": mark and [mark[each] for each in sorted(mark)]}
+    claim |= {"from_partitions": None, "from_served_at": None}
+    if lanes is not None:
+        keys = sorted(lanes)
+        claim |= {"from_partitions": [key for key, _ in keys] or None, "from_served_at": served_at}
+        claim |= {"from_priorities": [priority for _, priority in keys] or None}
+        claim |= {"from_seqs": [lanes[each] for each in keys] or None}
     return rows(executor.connection, "claim_workflows", **executor.me, **claim, suspects=suspects)
 
 

@@ -23,7 +23,7 @@ def send_claim(executor: Executor) -> None:
     """Ask for a claim and never read the answer: nothing of this process stands between the socket and the server."""
     arguments = ", ".join(f"p_{name} => {number}" for name, number in {**executor.me, "fence": FENCE}.items())
     query = f"{arguments}, p_queue => 'q', p_limit => 1000, p_unversioned => true, p_suspects => 'any'"
-    query += ", p_from_priorities => null, p_from_seqs => null"
+    query += ", p_from_partitions => null, p_from_priorities => null, p_from_seqs => null, p_from_served_at => null"
     executor.connection.pgconn.send_query(f"select * from pyengine.claim_workflows({query})".encode())
     executor.connection.pgconn.flush()
 

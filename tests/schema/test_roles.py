@@ -312,7 +312,7 @@ def test_a_client_enqueues_cancels_and_resumes_but_finishes_and_claims_nothing(m
         assert listed.fetchall() == [("a", "ENQUEUED")]
         for query in (
             FINISH,
-            "select pyengine.claim_workflows(1, 1, 1, 'q', 1, true, 'any', null, null)",
+            "select pyengine.claim_workflows(1, 1, 1, 'q', 1, true, 'any', null, null, null, null)",
             "update pyengine.outcomes set status = 'SUCCESS'",
             "delete from pyengine.checkpoints",
             "update pyengine.engine set release = 'x'",

@@ -27,7 +27,7 @@ class Queue:
     def look(self, *rows: tuple[int, int | None], took: float = 0.0) -> Mapping[int, int] | None:
         """Where it began."""
         mark = self.low_water.mark(self.now, unversioned=self.unversioned)
-        began = None if mark is None else dict(mark)
+        began = None if mark is None else {priority: seq for (_, priority), seq in mark.places.items()}
         self.now += took
         self.low_water.learn(claims(*rows), mark, self.now - took, self.now)
         return began

@@ -1,10 +1,12 @@
 -- _queue_room: how many more workflows of a queue may start now, by its queue-wide limits; at most p_limit.
 --
--- Counts are bounded by the limit they are compared with, so their cost does not grow with the backlog.
+-- Counts are bounded by the limit they are compared with, so their cost does not grow with the backlog. What is left of earlier runs
+-- while somebody holds a snapshot is walked over once, see _count_from_here; but for a partitioned queue as a whole: there each
+-- partition has a place of its own in the index.
 --
 -- Fence:  none.
 -- Repeat: removes claims that have left the rolling window, and only those.
--- Locks:  the caller holds the queue's advisory lock, taken in an earlier statement than these counts.
+-- Locks:  the caller holds the queue's advisory lock, taken in an earlier statement than these counts; queues row (see _count_from_here).
 -- Raises: nothing.
 create or replace function pyengine._queue_room(
   p_application text,
@@ -20,44 +22,105 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
+  -- More entries than are worth a write.
+  c_waded constant integer := 4000;
+  v_before constant bigint := pyengine._dead_walked();
   v_queue record;
   v_room integer := p_limit;
+  v_running integer;
+  v_counted integer := 0;
 begin
   -- Read again under the lock: put_queue changes limits under it.
   select
     q.concurrency, q.worker_concurrency, q.rate_limit, q.rate_period,
-    greatest(q.rate_period, q.partition_rate_period) as window_length
+    greatest(q.rate_period, q.partition_rate_period) as window_length, q.is_partitioned,
+    coalesce(q.counted_from, 0) as counted_from,
+    case when q.counted_from is null then '{}' else 0::bigint || q.counted_also end as counted_also
   into v_queue
   from pyengine.queues as q
   where q.application = p_application
     and q.queue = p_queue;
 
   if v_queue.concurrency is not null then
-    v_room := least(v_room, v_queue.concurrency - (
+    v_running := (
       select count(*)
       from (
-        select
-        from pyengine.in_flight as f
-        where f.status = 'PENDING'
-          and f.queue = p_queue
-          and f.application = p_application
-        limit v_queue.concurrency + 1
+        (
+          select
+          from pyengine.in_flight as f
+          where f.status = 'PENDING' and f.queue = p_queue and f.application = p_application
+            and coalesce(f.partition_key, '') = '' and f.claim_seq >= v_queue.counted_from
+          limit v_queue.concurrency + 1
+        )
+        union all
+        (
+          select
+          from pyengine.in_flight as f
+          where f.status = 'PENDING' and f.queue = p_queue and f.application = p_application
+            and coalesce(f.partition_key, '') = '' and f.claim_seq = any (v_queue.counted_also)
+          limit v_queue.concurrency + 1
+        )
+        union all
+        (
+          select
+          from pyengine.in_flight as f
+          where f.status = 'PENDING' and f.queue = p_queue and f.application = p_application
+            and coalesce(f.partition_key, '') > ''
+          limit v_queue.concurrency + 1
+        )
       ) as running
-    ));
+    );
+    v_counted := v_running;
+    v_room := least(v_room, v_queue.concurrency - v_running);
   end if;
 
   if v_queue.worker_concurrency is not null then
-    v_room := least(v_room, v_queue.worker_concurrency - (
-      select count(*)
-      from (
-        select
-        from pyengine.in_flight as f
-        where f.executor_id = p_executor_id
-          and f.queue = p_queue
-          and f.application = p_application
-        limit v_queue.worker_concurrency + 1
-      ) as mine
-    ));
+    if v_queue.counted_from = 0 or v_queue.is_partitioned then
+      v_running := (
+        select count(*)
+        from (
+          select
+          from pyengine.in_flight as f
+          where f.executor_id = p_executor_id
+            and f.queue = p_queue
+            and f.application = p_application
+          limit v_queue.worker_concurrency + 1
+        ) as mine
+      );
+    else
+      -- What others run of the queue is walked over, too, but not what this one has run before.
+      v_running := (
+        select count(*)
+        from (
+          (
+            select
+            from pyengine.in_flight as f
+            where f.status = 'PENDING' and f.queue = p_queue and f.application = p_application
+              and coalesce(f.partition_key, '') = '' and f.claim_seq >= v_queue.counted_from and f.executor_id = p_executor_id
+          )
+          union all
+          (
+            select
+            from pyengine.in_flight as f
+            where f.status = 'PENDING' and f.queue = p_queue and f.application = p_application
+              and coalesce(f.partition_key, '') = '' and f.claim_seq = any (v_queue.counted_also) and f.executor_id = p_executor_id
+          )
+          union all
+          (
+            select
+            from pyengine.in_flight as f
+            where f.status = 'PENDING' and f.queue = p_queue and f.application = p_application
+              and coalesce(f.partition_key, '') > '' and f.executor_id = p_executor_id
+          )
+        ) as mine
+      );
+    end if;
+    v_room := least(v_room, v_queue.worker_concurrency - v_running);
+  end if;
+
+  -- Rows that an index alone can count are taken for dead ones.
+  if not v_queue.is_partitioned and pyengine._dead_walked() - v_before > c_waded + v_counted then
+    perform pyengine._count_from_here(p_application, p_queue);
   end if;
 
   if v_queue.window_length is not null then

@@ -3,7 +3,8 @@
 -- One index scan per acceptable version, so that other versions' rows never stand in the way, and one for suspects. A suspect is
 -- to be claimed alone (is_alone): it comes by itself when it is first, else it waits for its turn.
 --
--- p_from_priorities, p_from_seqs: a low-water mark (_lock_queue_from); null: the queue is looked through from its head.
+-- p_from_priorities, p_from_seqs: the low-water mark of the queue, or of this partition (_lock_queue_from); null: it is looked
+--   through from its head.
 --
 -- Fence:  the caller holds the lease.
 -- Repeat: the caller's.
@@ -41,10 +42,19 @@ begin
     return;
   end if;
 
-  if p_partition_key is null and p_from_priorities is not null then
+  if p_from_priorities is not null and p_partition_key is null then
     v_own := pyengine._lock_queue_from(p_application, p_app_version, p_queue, p_from_priorities, p_from_seqs, p_limit);
     if p_unversioned then
       v_unversioned := pyengine._lock_queue_from(p_application, null, p_queue, p_from_priorities, p_from_seqs, p_limit);
+    end if;
+  elsif p_from_priorities is not null then
+    v_own := pyengine._lock_lane_from(
+      p_application, p_app_version, p_queue, p_partition_key, p_from_priorities, p_from_seqs, p_limit
+    );
+    if p_unversioned then
+      v_unversioned := pyengine._lock_lane_from(
+        p_application, null, p_queue, p_partition_key, p_from_priorities, p_from_seqs, p_limit
+      );
     end if;
   elsif p_partition_key is null then
     v_own := pyengine._lock_queue_head(p_application, p_app_version, p_queue, p_limit);

@@ -1,5 +1,7 @@
 -- _claim: decide how many rows a claim may take, and take them; null means that the queue's lock was lost.
 --
+-- p_from_…: see claim_workflows. A queue that was declared otherwise since it was told has no use for a mark.
+--
 -- Fence:  the caller holds the lease.
 -- Repeat: the caller has looked for rows that carry p_fence.
 -- Locks:  queue (try only, limited queues); then as _choose_rows or _claim_lanes.
@@ -11,8 +13,10 @@ create or replace function pyengine._claim(
   p_limit integer,
   p_unversioned boolean,
   p_suspects text,
+  p_from_partitions text[],
   p_from_priorities integer[],
-  p_from_seqs bigint[]
+  p_from_seqs bigint[],
+  p_from_served_at timestamptz
 )
 returns text[]
 language plpgsql
@@ -45,7 +49,7 @@ begin
 
   -- An empty queue is not worth its lock, or a walk through its lanes: its pollers would only tell each other 'busy'. From a
   -- low-water mark the probe could walk over what the claim need not.
-  if (v_queue.is_limited and p_from_priorities is null or p_suspects = 'only')
+  if (v_queue.is_limited and num_nonnulls(p_from_priorities, p_from_served_at) = 0 or p_suspects = 'only')
     and not pyengine._has_enqueued(v_executor.application, v_executor.app_version, p_unversioned, p_queue, p_suspects)
   then
     return '{}';
@@ -68,21 +72,26 @@ begin
 
   if v_queue.is_partitioned then
     v_ids := pyengine._claim_lanes(
-      p_executor_id, p_fence, v_executor.application, v_executor.app_version, p_unversioned, p_suspects, p_queue, v_limit,
-      v_now
+      p_executor_id, p_fence, v_executor.application, v_executor.app_version, p_unversioned, p_suspects, p_queue,
+      v_queue.is_limited, v_limit, coalesce(p_from_partitions, '{}'), p_from_priorities, p_from_seqs,
+      coalesce(p_from_served_at, '-infinity'), v_now
     );
     -- Without limits, only other claims stand in the way of a lane that has work.
     if v_ids = '{}' and not v_queue.is_limited and p_suspects <> 'only'
-      and pyengine._has_open_lane(v_executor.application, v_executor.app_version, p_unversioned, p_suspects, p_queue)
+      and pyengine._has_open_lane(
+        v_executor.application, v_executor.app_version, p_unversioned, p_suspects, p_queue,
+        coalesce(p_from_partitions, '{}'), p_from_priorities, p_from_seqs, coalesce(p_from_served_at, '-infinity')
+      )
     then
       return null;
     end if;
   else
-    v_ids := pyengine._take_rows(p_executor_id, p_fence, v_executor.app_version, (
+    v_ids := pyengine._take_rows(p_executor_id, p_fence, v_executor.app_version, case
+      when v_queue.is_limited then pyengine._claim_seq(v_executor.application, p_queue) else 0 end, (
       select c.chosen
       from pyengine._choose_rows(
         v_executor.application, v_executor.app_version, p_unversioned, p_suspects, p_queue, null, v_limit,
-        p_from_priorities, p_from_seqs
+        case when p_from_partitions is null then p_from_priorities end, p_from_seqs
       ) as c
     ));
   end if;
@@ -97,5 +106,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine._claim(bigint, bigint, text, integer, boolean, text, integer[], bigint[]) is
+comment on function pyengine._claim(bigint, bigint, text, integer, boolean, text, text[], integer[], bigint[], timestamptz) is
   'Decide how many rows a claim may take, and take them; null when the queue''s lock was lost.';

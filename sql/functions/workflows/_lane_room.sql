@@ -24,7 +24,9 @@ declare
   v_started integer;
   v_oldest timestamptz;
 begin
-  select q.partition_concurrency, q.partition_worker_concurrency, q.partition_rate_limit, q.partition_rate_period
+  select q.partition_concurrency, q.partition_worker_concurrency, q.partition_rate_limit, q.partition_rate_period,
+    coalesce(q.counted_from, 0) as counted_from,
+    case when q.counted_from is null then '{}' else 0::bigint || q.counted_also end as counted_also
   into v_queue
   from pyengine.queues as q
   where q.application = p_application
@@ -37,11 +39,17 @@ begin
       v_queue.partition_worker_concurrency - count(*) filter (where f.executor_id = p_executor_id)
     )
     into v_room
-    from pyengine.in_flight as f
-    where f.status = 'PENDING'
-      and f.queue = p_queue
-      and f.application = p_application
-      and f.partition_key = p_partition_key;
+    from (
+      select r.executor_id
+      from pyengine.in_flight as r
+      where r.status = 'PENDING' and r.queue = p_queue and r.application = p_application
+        and coalesce(r.partition_key, '') = p_partition_key and r.claim_seq >= v_queue.counted_from
+      union all
+      select r.executor_id
+      from pyengine.in_flight as r
+      where r.status = 'PENDING' and r.queue = p_queue and r.application = p_application
+        and coalesce(r.partition_key, '') = p_partition_key and r.claim_seq = any (v_queue.counted_also)
+    ) as f;
   end if;
 
   if v_queue.partition_rate_limit is not null then

@@ -1,10 +1,10 @@
--- _lanes_horizon: the turn of a queue's thousandth partition; null when there are fewer.
+-- _lanes_horizon: the turn of a queue's thousandth partition, counted from a turn on; null when there are fewer.
 --
 -- Fence:  none.
 -- Repeat: reads only.
 -- Locks:  none.
 -- Raises: nothing.
-create or replace function pyengine._lanes_horizon(p_application text, p_queue text)
+create or replace function pyengine._lanes_horizon(p_application text, p_queue text, p_from_served_at timestamptz)
 returns timestamptz
 language plpgsql
 volatile
@@ -17,6 +17,7 @@ begin
     from pyengine.lanes as l
     where l.queue || '/' || l.application = p_queue || '/' || p_application
       and (l.queue, l.application) is not distinct from (p_queue, p_application)
+      and l.served_at >= p_from_served_at
     order by l.served_at
     offset 999
     limit 1
@@ -24,5 +25,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine._lanes_horizon(text, text) is
-  'The turn of a queue''s thousandth partition; null when there are fewer.';
+comment on function pyengine._lanes_horizon(text, text, timestamptz) is
+  'The turn of a queue''s thousandth partition, counted from a turn on; null when there are fewer.';

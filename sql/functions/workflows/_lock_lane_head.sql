@@ -1,5 +1,7 @@
 -- _lock_lane_head: lock the first rows of a partition that have one version (null: none), but no suspects, and return their addresses.
 --
+-- The index knows no version as an empty one. The second condition is exact.
+--
 -- Fence:  the caller's.
 -- Repeat: a second call finds rows that this transaction has locked itself.
 -- Locks:  in-flight rows (skip locked).
@@ -18,22 +20,6 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $function$
 begin
-  if p_app_version is null then
-    return array(
-      select f.ctid
-      from pyengine.in_flight as f
-      where f.status = 'ENQUEUED'
-        and f.queue = p_queue
-        and f.application = p_application
-        and f.partition_key = p_partition_key
-        and f.app_version is null
-        and not f.is_suspect
-      order by f.app_version, f.priority, f.seq
-      limit p_limit
-      for update skip locked
-    );
-  end if;
-
   return array(
     select f.ctid
     from pyengine.in_flight as f
@@ -41,7 +27,8 @@ begin
       and f.queue = p_queue
       and f.application = p_application
       and f.partition_key = p_partition_key
-      and f.app_version = p_app_version
+      and coalesce(f.app_version, '') = coalesce(p_app_version, '')
+      and f.app_version is not distinct from p_app_version
       and not f.is_suspect
     order by f.priority, f.seq
     limit p_limit

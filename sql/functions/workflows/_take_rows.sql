@@ -5,6 +5,8 @@
 --
 -- A row without a version gets the executor's: whoever recovers the workflow must run the code that began it.
 --
+-- p_claim_seq: of a queue with limits the claim's number (_claim_seq), else 0.
+--
 -- A claim may arrive again long after its repeat was answered, when its rows have ended. Of those it gets none back that were
 -- cancelled and then resumed: the run before may still be writing under this very fence. Its interrupt tells.
 --
@@ -16,6 +18,7 @@ create or replace function pyengine._take_rows(
   p_executor_id bigint,
   p_fence bigint,
   p_app_version text,
+  p_claim_seq bigint,
   p_rows tid[]
 )
 returns text[]
@@ -38,6 +41,7 @@ begin
       executor_id = p_executor_id,
       fence = p_fence,
       claimed_at = v_now,
+      claim_seq = p_claim_seq,
       attempts = f.attempts + 1,
       app_version = coalesce(f.app_version, p_app_version),
       deadline = coalesce(f.deadline, v_now + f.timeout)
@@ -58,5 +62,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine._take_rows(bigint, bigint, text, tid[]) is
+comment on function pyengine._take_rows(bigint, bigint, text, bigint, tid[]) is
   'Make locked rows PENDING for an executor.';

@@ -2,10 +2,13 @@
 --
 -- p_suspects: what of workflows that have brought down three executors. 'any': one is claimed alone, when it is first. 'none': they
 --   are left to an isolated executor, and stand in nobody's way. 'only': that one's claim, of one at a time.
--- p_from_priorities, p_from_seqs: a low-water mark, see _lock_queue_from; null: look from the queue's head on. low_water: a row's seq,
---   told when the look had to wade through what somebody's snapshot keeps from being removed (a longer walk than the rows need), or
---   began at a mark: before the last row of a priority nothing was left that could be claimed. Rows can appear there later (a
---   transaction that began earlier, a takeover), so a mark is only for some looks; a partitioned queue has no use for it.
+-- p_from_…: a low-water mark; null: look from the queue's head on. Of each priority (p_from_priorities) the seq where to begin
+--   (p_from_seqs), see _lock_queue_from; of a partitioned queue for partitions (p_from_partitions) and their priorities. One that is
+--   not named is looked at from its head. p_from_served_at: no partition was left that was served before.
+-- low_water, lanes_served_at: a row's seq, and the turn of the first partition, told when the look had to wade through what somebody's
+--   snapshot keeps from being removed (a longer walk than the rows need), or began at a mark: before the last row of a priority (in
+--   its partition) nothing was left that could be claimed, before that turn there was no partition. Rows can appear there later (a
+--   transaction that began earlier, a takeover), so a mark is only for some looks.
 -- Fence:  the executor's lease; p_fence, minted by the client, becomes the fence of the rows.
 -- Repeat: the rows that carry p_fence are returned again, and no others are claimed while there are any.
 -- Locks:  fence (shared), the claim's own lock (orders a late original and its repeat), queue (try only, limited queues),
@@ -13,7 +16,8 @@
 -- Raises: WF001, WF005 (from the lease), WF101 invalid_argument.
 --
 -- The planner is pinned: a plan made on an empty queue is kept by the session and must still be right at a million rows; and it is
--- kept, not made anew for the few values of each call, which took longer than the claim itself. Forbidden plan nodes cost so much
+-- kept, not made anew for the few values of each call, which took longer than the claim itself. Where rows are asked for in the order
+-- of an index, sorting is forbidden, so that no plan takes another one for it. Forbidden plan nodes cost so much
 -- that they would be compiled, hence no jit.
 create or replace function pyengine.claim_workflows(
   p_executor_id bigint,
@@ -23,8 +27,10 @@ create or replace function pyengine.claim_workflows(
   p_limit integer,
   p_unversioned boolean,
   p_suspects text,
+  p_from_partitions text[],
   p_from_priorities integer[],
-  p_from_seqs bigint[]
+  p_from_seqs bigint[],
+  p_from_served_at timestamptz
 )
 returns table (
   verdict text,
@@ -49,7 +55,8 @@ returns table (
   authenticated_roles text[],
   attributes jsonb,
   schedule_name text,
-  low_water bigint
+  low_water bigint,
+  lanes_served_at timestamptz
 )
 language plpgsql
 volatile
@@ -59,6 +66,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set enable_sort = off
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $function$
@@ -66,7 +74,11 @@ declare
   -- More entries than any claim's own, and what is locked by others: about a millisecond's worth.
   c_waded constant integer := 4000;
   v_before constant bigint := coalesce(pg_stat_get_xact_tuples_returned('pyengine.in_flight_claim_idx'::regclass), 0);
+  -- A thousand partitions are looked at, each more than once.
+  v_lane_rows_before constant bigint := coalesce(pg_stat_get_xact_tuples_returned('pyengine.in_flight_lane_idx'::regclass), 0);
+  v_lanes_before constant bigint := coalesce(pg_stat_get_xact_tuples_returned('pyengine.lanes_served_idx'::regclass), 0);
   v_tells boolean;
+  v_lanes_served_at timestamptz;
   v_lock text;
   v_ids text[];
 begin
@@ -86,12 +98,14 @@ begin
       hint = 'Claim any, none or only suspects.';
   end if;
 
-  if num_nonnulls(p_from_priorities, p_from_seqs) > 0 and not pyengine._is_mark(p_from_priorities, p_from_seqs) then
+  if num_nonnulls(p_from_partitions, p_from_priorities, p_from_seqs) > 0
+    and not pyengine._is_mark(p_from_partitions, p_from_priorities, p_from_seqs)
+  then
     raise exception using
       errcode = 'WF101',
       message = 'cannot claim: the low-water mark is none',
-      detail = format('queue=%s priorities=%s seqs=%s', p_queue, p_from_priorities, p_from_seqs),
-      hint = 'Give a seq for each priority, priorities in order, each once; or null for both.';
+      detail = format('queue=%s partitions=%s priorities=%s seqs=%s', p_queue, p_from_partitions, p_from_priorities, p_from_seqs),
+      hint = 'Give a seq for each priority, or partition and priority, in order, each once; or null for all.';
   end if;
 
   perform pyengine._hold_lease(p_executor_id, p_nonce);
@@ -106,25 +120,32 @@ begin
   );
   if cardinality(v_ids) = 0 then
     v_ids := pyengine._claim(p_executor_id, p_fence, p_queue, p_limit, coalesce(p_unversioned, false), p_suspects,
-      p_from_priorities, p_from_seqs);
+      p_from_partitions, p_from_priorities, p_from_seqs, p_from_served_at);
   end if;
 
   if v_ids is null then
     verdict := 'busy';
     return next;
   elsif cardinality(v_ids) > 0 then
-    v_tells := p_from_priorities is not null
-      or pg_stat_get_xact_tuples_returned('pyengine.in_flight_claim_idx'::regclass) - v_before > c_waded;
+    v_tells := num_nonnulls(p_from_priorities, p_from_served_at) > 0
+      or pg_stat_get_xact_tuples_returned('pyengine.in_flight_claim_idx'::regclass) - v_before > c_waded
+      or pg_stat_get_xact_tuples_returned('pyengine.in_flight_lane_idx'::regclass) - v_lane_rows_before > 2 * c_waded
+      or pg_stat_get_xact_tuples_returned('pyengine.lanes_served_idx'::regclass) - v_lanes_before > 2 * c_waded;
+    if v_tells then
+      v_lanes_served_at := pyengine._first_turn(p_executor_id, p_queue, coalesce(p_from_served_at, '-infinity'));
+    end if;
     return query
     select
       c.verdict, c.workflow_id, c.fence, c.fencing_token, c.name, c.class_name, c.config_name, c.inputs, c.queue,
       c.partition_key, c.priority, c.app_version, c.attempts, c.crashes, c.replay, c.deadline, c.parent_id, c.authenticated_user,
       c.assumed_role, c.authenticated_roles, c.attributes, c.schedule_name,
-      case when v_tells then c.seq end
+      case when v_tells then c.seq end, case when c.partition_key is not null then v_lanes_served_at end
     from pyengine._describe_claims(v_ids) as c;
   end if;
 end;
 $function$;
 
-comment on function pyengine.claim_workflows(bigint, bigint, bigint, text, integer, boolean, text, integer[], bigint[]) is
+comment on function pyengine.claim_workflows(
+  bigint, bigint, bigint, text, integer, boolean, text, text[], integer[], bigint[], timestamptz
+) is
   'Take up to p_limit runnable workflows of a queue within its limits; one row says ''busy'' when its lock was lost. Raises WF001, WF101.';

@@ -28,7 +28,8 @@ returns table (
   authenticated_roles text[],
   attributes jsonb,
   schedule_name text,
-  low_water bigint
+  low_water bigint,
+  lanes_served_at timestamptz
 )
 language plpgsql
 volatile
@@ -56,7 +57,7 @@ begin
   return query
   select c.verdict, c.workflow_id, c.fence, c.fencing_token, c.name, c.class_name, c.config_name, c.inputs, c.queue,
     c.partition_key, c.priority, c.app_version, c.attempts, c.crashes, c.replay, c.deadline, c.parent_id, c.authenticated_user, c.assumed_role,
-    c.authenticated_roles, c.attributes, c.schedule_name, null::bigint
+    c.authenticated_roles, c.attributes, c.schedule_name, null::bigint, null::timestamptz
   from pyengine._describe_claims(v_ids) as c
   where c.fence = any (p_fences);
 end;

@@ -124,15 +124,18 @@ def test_a_partitioned_queue_has_no_use_for_a_mark(executor: Executor) -> None:
 def test_what_can_be_no_mark_is_refused(executor: Executor) -> None:
     call = (
         "select pyengine.claim_workflows(p_executor_id => %s, p_nonce => %s, p_fence => 1, p_queue => 'q',"
-        " p_limit => 1, p_unversioned => true, p_suspects => 'any', p_from_priorities => %s, p_from_seqs => %s)"
+        " p_limit => 1, p_unversioned => true, p_suspects => 'any', p_from_partitions => %s, p_from_priorities => %s,"
+        " p_from_seqs => %s, p_from_served_at => null)"
     )
-    marks: list[tuple[list[int] | None, list[int | None] | None]] = [
-        ([], []), ([1], None), (None, [1]), ([1, 2], [1]), ([2, 1], [1, 1]), ([1, 1], [1, 1]), ([1], [None]),
+    marks: list[tuple[list[str | None] | None, list[int | None] | None, list[int | None] | None]] = [
+        (None, [], []), (None, [1], None), (None, None, [1]), (None, [1, 2], [1]), (None, [2, 1], [1, 1]),
+        (None, [1, 1], [1, 1]), (None, [1], [None]), (None, [None], [1]), (["a"], None, None), (["a"], [1, 2], [1, 1]),
+        (["b", "a"], [1, 2], [1, 1]), (["a", "a"], [1, 1], [1, 1]), ([None], [1], [1]), ([], [], []),
     ]  # fmt: skip
-    for priorities, seqs in marks:
+    for mark in marks:
         with pytest.raises(psycopg.Error) as raised:
-            executor.connection.execute(call, (executor.id, executor.nonce, priorities, seqs))
-        assert raised.value.sqlstate == "WF101", (priorities, seqs)
+            executor.connection.execute(call, (executor.id, executor.nonce, *mark))
+        assert raised.value.sqlstate == "WF101", mark
 
 
 def test_a_claim_that_wades_through_nothing_tells_of_no_mark(executor: Executor) -> None:

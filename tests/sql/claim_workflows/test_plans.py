@@ -121,3 +121,55 @@ def test_a_mark_in_the_midst_of_a_backlog_is_where_the_walk_begins(
     assert len(seqs) == 20
     assert all(middle["seq"] <= each["seq"] < middle["seq"] + 1000 for each in seqs)
     assert all(count < 600 for count in rows_read(warmed.connection).values()), rows_read(warmed.connection)
+
+
+@pytest.mark.parametrize("queue", ["parts", "limited parts"])
+@pytest.mark.parametrize("unversioned", [True, False])
+def test_marks_of_partitions_in_the_midst_of_a_backlog_are_where_their_walks_begin(
+    warmed: Executor, session_factory: Callable[..., Connection], queue: str, unversioned: bool
+) -> None:
+    warmed.connection.execute("set plan_cache_mode = force_generic_plan")
+    warm_up(warmed)
+    for _ in range(2):
+        enqueue(warmed.connection, f"marked{_}", queue=queue, partition_key="first")
+        claim(warmed, queue, lanes={("first", 0): 1, ("first", 7): 1})
+    other = session_factory()
+    fill(other)
+    (middle,) = read(other, "select max(seq) - 8000 as seq from pyengine.in_flight where queue = %s", queue)
+    keys = read(
+        other, "select partition_key as key from pyengine.lanes where queue = %s and partition_key <> 'first'", queue
+    )
+    warmed.connection.autocommit = False
+
+    mark = {(each["key"], 0): middle["seq"] for each in keys}
+    taken = claim(warmed, queue, 20, lanes=mark, unversioned=unversioned)
+    seqs = read(warmed.connection, "select seq from pyengine.in_flight where workflow_id = any (%s)", taken)
+    assert len(seqs) == 20
+    assert all(middle["seq"] <= each["seq"] for each in seqs)
+    assert all(count < 900 for count in rows_read(warmed.connection).values()), rows_read(warmed.connection)
+
+
+@pytest.mark.parametrize("queue", ["q", "limited", "parts", "limited parts"])
+def test_a_plan_made_when_a_vacuum_has_found_little_stays_right(
+    warmed: Executor, session_factory: Callable[..., Connection], queue: str
+) -> None:
+    """Large indexes of few entries: to read much of one is thought to cost less than to look into a deeper one."""
+    other = session_factory()
+    fill(other)
+    other.execute(
+        "insert into pyengine.in_flight (workflow_id, status, queue, application, app_version, partition_key)"
+        " select 'wide' || n, 'ENQUEUED', 'other', 'app', 'v1',"
+        "   (select string_agg(md5(n::text || place), '') from generate_series(1, 14) as place)"
+        " from generate_series(1, 5000) as n"
+    )
+    for table in ("workflows", "in_flight", "lanes"):
+        kept = " where workflow_id !~ '^wide49'" if table == "in_flight" else ""
+        other.execute(f"delete from pyengine.{table}{kept}")
+        other.execute(f"vacuum pyengine.{table}")
+    warmed.connection.execute("set plan_cache_mode = force_generic_plan")
+    warm_up(warmed)
+    fill(other)
+    warmed.connection.autocommit = False
+
+    assert len(claim(warmed, queue, 20)) == 20
+    assert all(count < 600 for count in rows_read(warmed.connection).values()), rows_read(warmed.connection)
