@@ -145,29 +145,31 @@ create sequence pyengine.in_flight_seq;
 
 create table pyengine.in_flight (
   workflow_id text collate "C" not null,
-  status text not null,
-  queue text collate "C",
-  partition_key text collate "C",
   priority integer not null default 0,
   seq bigint not null default nextval('pyengine.in_flight_seq'),
+  queue text collate "C",
+  partition_key text collate "C",
   application text collate "C" not null,
   app_version text collate "C",
+  deduplication_id text collate "C",
   run_at timestamptz,
   timeout interval,
+  max_recovery_attempts integer,
+  -- What a claim changes comes last: of an update on the same page only what follows the first change is logged.
+  status text not null,
   deadline timestamptz,
   attempts integer not null default 0,
   crashes integer not null default 0,
-  max_recovery_attempts integer,
   -- It runs alone: it has brought down three executors, or as many as it may.
   is_suspect boolean not null default false,
-  deduplication_id text collate "C",
   replay boolean not null default false,
   executor_id bigint,
   fence bigint,
   claimed_at timestamptz,
   token_floor bigint,
-  -- Of its claim, if that was within limits, else 0; of a row that is not PENDING it says nothing. See queues.counted_from.
-  claim_seq bigint not null default 0,
+  -- Of its claim, if that was within limits, else 0; null before the first. Of a row that is not PENDING it says nothing. See
+  -- queues.counted_from.
+  claim_seq bigint,
   constraint in_flight_pkey primary key (workflow_id),
   -- One short condition: every INSERT reads the text of its table's checks anew, which costs more than writing the row.
   constraint in_flight_owner_check check (

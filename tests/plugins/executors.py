@@ -160,6 +160,8 @@ def put_in_flight(connection: Connection, workflow_id: str, **columns: Any) -> N
     given: Row = {
         "workflow_id": workflow_id, "status": "ENQUEUED", "queue": "q", "application": "app", "is_suspect": is_suspect,
     } | columns  # fmt: skip
+    if given["status"] == "PENDING":
+        given.setdefault("claim_seq", 0)
     query = sql.SQL("insert into pyengine.in_flight ({}) values ({})").format(
         sql.SQL(", ").join(map(sql.Identifier, given)), sql.SQL(", ").join(map(sql.Placeholder, given))
     )
