@@ -30,10 +30,14 @@ Row = dict[str, Any]
 
 
 def measure(stage: Stage) -> None:
+    from pyengine.db.function import settings_text
+
     with stage.database() as url:
         me = bare_engine.install(url)
         floor = Floor(url)
         with psycopg.connect(url, autocommit=True, prepare_threshold=0) as connection:
+            # As the engine's connections are set: else helpers that calls share would be planned anew by turns.
+            connection.execute(f"select {settings_text(is_local=False)}".encode())
             took = _take_turns(connection, me, floor, stage.scale.blocks * 4)
         floor.connection.close()
     insert = quantiles(floor.took)
