@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -44,6 +45,16 @@ def value(connection: Connection, function: str, **arguments: Any) -> Any:
 def read(connection: Connection, query: str, *arguments: Any) -> list[Row]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, arguments).fetchall()
+
+
+def rows_read(connection: Connection) -> Counter[str]:
+    """What this session has fetched and not reported yet, a table: by index, or by reading the table whole."""
+    found = read(
+        connection,
+        "select s.relname, coalesce(s.seq_tup_read, 0) + coalesce(s.idx_tup_fetch, 0) as n"
+        " from pg_stat_xact_user_tables as s where s.schemaname = 'pyengine'",
+    )
+    return Counter({each["relname"]: each["n"] for each in found})
 
 
 class Executor:

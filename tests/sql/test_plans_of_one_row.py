@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from plugins.executors import Connection, Executor, read, value
+from plugins.executors import Connection, Executor, rows_read, value
 from plugins.queueing import enqueue, put_queue
 from pyengine.db.function import settings_text
 
@@ -63,15 +63,6 @@ def fill(connection: Connection, executor: Executor) -> None:
         " select 'w' || n, 9, 1, pyengine._now() from generate_series(1, %(n)s) as n",
     ):
         connection.execute(statement.encode(), {"n": BACKLOG, "me": executor.id})
-
-
-def rows_read(connection: Connection) -> dict[str, int]:
-    found = read(
-        connection,
-        "select s.relname, coalesce(s.seq_tup_read, 0) + coalesce(s.idx_tup_fetch, 0) as n"
-        " from pg_stat_xact_user_tables as s where s.schemaname = 'pyengine'",
-    )
-    return {each["relname"]: each["n"] for each in found}
 
 
 @pytest.mark.parametrize("act", ACTS)

@@ -6,20 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from plugins.executors import Connection, Executor, read
+from plugins.executors import Connection, Executor, read, rows_read
 from plugins.queueing import claim, enqueue, put_queue
 
 BACKLOG = 20_000
-
-
-def rows_read(connection: Connection) -> dict[str, int]:
-    """What this transaction has fetched so far, a table: by index, or by reading the table whole."""
-    found = read(
-        connection,
-        "select s.relname, coalesce(s.seq_tup_read, 0) + coalesce(s.idx_tup_fetch, 0) as n"
-        " from pg_stat_xact_user_tables as s where s.schemaname = 'pyengine'",
-    )
-    return {each["relname"]: each["n"] for each in found}
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -24,21 +23,11 @@ from plugins.batching import (
     sleep_row,
     start_row,
 )
-from plugins.executors import Connection, Executor, Row, read
+from plugins.executors import Connection, Executor, Row, rows_read
 from plugins.queueing import put_queue
 
 SIZE = 20
 TABLES = ("workflows", "in_flight", "outcomes", "checkpoints", "step_attempts", "lanes")
-
-
-def rows_read(connection: Connection) -> Counter[str]:
-    """What this session has fetched and not reported yet, a table: by index, or by reading the table whole."""
-    found = read(
-        connection,
-        "select s.relname, coalesce(s.seq_tup_read, 0) + coalesce(s.idx_tup_fetch, 0) as n"
-        " from pg_stat_xact_user_tables as s where s.schemaname = 'pyengine'",
-    )
-    return Counter({each["relname"]: each["n"] for each in found})
 
 
 def fill(connection: Connection, count: int) -> None:
