@@ -129,6 +129,8 @@ class Connection(psycopg.Connection[TupleRow]):
             except KeyboardInterrupt:
                 pgconn.finish()
                 raise
+            if eagerly:
+                self._eagerness.answered()
             pgconn.consume_input()
             while not pgconn.is_busy():
                 result = pgconn.get_result()

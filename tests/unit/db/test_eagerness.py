@@ -46,6 +46,13 @@ def pipe() -> Iterator[Pipe]:
     os.close(writing)
 
 
+def in_a_row() -> Eagerness:
+    """The answer before this one has just come, however slow the test is."""
+    made = Eagerness()
+    made._answered_at = float("inf")
+    return made
+
+
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "has_processor_to_spare", lambda: True)
@@ -54,7 +61,21 @@ def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_answer_that_is_there_is_seen_at_once(pipe: Pipe) -> None:
     pipe.answer()
 
-    assert Eagerness().sees(pipe)  # type: ignore[arg-type]
+    assert in_a_row().sees(pipe)  # type: ignore[arg-type]
+    assert pipe.looks == 1
+
+
+def test_only_calls_that_follow_one_upon_the_other_are_looked_for(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now)
+    pipe.answer()
+    eager = Eagerness()
+    assert not eager.sees(pipe)  # type: ignore[arg-type]
+    eager.answered()
+    now += 0.0005
+    assert eager.sees(pipe)  # type: ignore[arg-type]
+    now += 0.0010
+    assert not eager.sees(pipe)  # type: ignore[arg-type]
     assert pipe.looks == 1
 
 
@@ -62,13 +83,13 @@ def test_an_answer_is_seen_while_it_is_looked_for(pipe: Pipe, monkeypatch: pytes
     monkeypatch.setattr(module, "LONGEST_SECONDS", 10.0)
     threading.Timer(0.02, pipe.answer).start()
 
-    assert Eagerness().sees(pipe)  # type: ignore[arg-type]
+    assert in_a_row().sees(pipe)  # type: ignore[arg-type]
     assert pipe.looks > 1
 
 
 def test_late_answers_are_looked_for_ever_less(pipe: Pipe) -> None:
     """After one, three, seven … calls that are waited for asleep."""
-    eager = Eagerness()
+    eager = in_a_row()
     looked = []
     for call in range(40):
         before = pipe.looks
@@ -80,7 +101,7 @@ def test_late_answers_are_looked_for_ever_less(pipe: Pipe) -> None:
 
 
 def test_an_answer_in_time_makes_the_next_one_looked_for(pipe: Pipe) -> None:
-    eager = Eagerness()
+    eager = in_a_row()
     for _ in range(3):
         eager.sees(pipe)  # type: ignore[arg-type]
     pipe.answer()
@@ -112,5 +133,5 @@ def test_without_one_nothing_is_looked_at(pipe: Pipe, monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "has_processor_to_spare", lambda: False)
     pipe.answer()
 
-    assert not Eagerness().sees(pipe)  # type: ignore[arg-type]
+    assert not in_a_row().sees(pipe)  # type: ignore[arg-type]
     assert pipe.looks == 0
