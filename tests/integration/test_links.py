@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -56,8 +57,14 @@ def test_a_call_whose_link_breaks_is_done_once(
     own_link.lose(f'"pyengine".{call}'.encode(), part)
     # Unprepared, a call names its function every time.
     launch(system_database_url=linked_url, transaction_pooler=True, lease_ttl_seconds=3)
-    with SetWorkflowID("one"):
-        assert DBOS.start_workflow(flow).get_result() == 7
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(DBOS.retrieve_workflow("one", existing_workflow=False).get_result)
+        # What runs in this process tells its outcome itself: read are those that do not, as this one until it starts.
+        if call == "read_outcomes":
+            wait_until(lambda: own_link.lost)
+        with SetWorkflowID("one"):
+            assert DBOS.start_workflow(flow).get_result() == 7
+        assert waiting.result() == 7
     assert own_link.lost == [f'{part} of "pyengine".{call}']
     assert steps == {"one": 1, "flaky": 2, "child": 1}
     assert facts.all("select status from pyengine.outcomes") == ["SUCCESS", "SUCCESS"]
