@@ -136,7 +136,8 @@ class LowWater:
     def learn(self, claims: Sequence[Claim], mark: Mark | None, began: float, now: float) -> None:
         """What a look that began at this mark has found."""
         if mark is None:
-            self.is_wading = bool(claims) and claims[0].low_water is not None
+            # Also when there was no room for anything: the next look would walk as far.
+            self.is_wading = bool(claims) and (claims[0].verdict == "waded" or claims[0].low_water is not None)
         for claim in claims:
             if claim.low_water is not None:
                 self._note((claim.partition_key or "", claim.priority), claim.low_water)

@@ -32,6 +32,14 @@ class Queue:
         self.low_water.learn(claims(*rows), mark, self.now - took, self.now)
         return began
 
+    def look_in_vain(self, row: tuple[int, int | None], took: float) -> Mapping[int, int] | None:
+        """A long walk from the head to this row, and no room for it."""
+        mark = self.low_water.mark(self.now, unversioned=self.unversioned)
+        self.now += took
+        (found,) = claims(row)
+        self.low_water.learn([found._replace(verdict="waded")], mark, self.now - took, self.now)
+        return None if mark is None else {priority: seq for (_, priority), seq in mark.places.items()}
+
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
@@ -132,6 +140,27 @@ def test_a_look_from_the_head_that_finds_nothing_leaves_the_queue_to_the_tick(qu
     queue.wait(10)
     queue.look(took=0.4)
     assert not queue.low_water.is_wading
+
+
+@pytest.mark.parametrize("seq", [None, 20])
+def test_a_long_look_from_the_head_that_had_no_room_is_not_made_again_at_once(queue: Queue, seq: int | None) -> None:
+    queue.wade((0, 10))
+    queue.wait(10)
+    assert queue.look_in_vain((0, seq), took=0.4) is None
+
+    assert queue.low_water.is_wading
+    assert queue.look() == {0: 10}
+    queue.wait(5)
+    assert queue.look_in_vain((0, seq), took=0.4) is None
+    assert queue.look() == {0: 10 if seq is None else seq}
+
+
+def test_who_never_had_room_learns_where_work_begins(queue: Queue) -> None:
+    for _ in range(2):
+        assert queue.look_in_vain((4, 20), took=0.4) is None
+        queue.wait(LAG_SECONDS)
+
+    assert queue.look() == {4: 20}
 
 
 def test_what_has_no_version_was_not_looked_at_before(queue: Queue) -> None:

@@ -36,10 +36,15 @@ begin
   v_running := array(
     select f.claim_seq
     from (
-      select r.claim_seq
-      from pyengine.in_flight as r
-      where r.status = 'PENDING' and r.queue = p_queue and r.application = p_application
-        and coalesce(r.partition_key, '') = '' and r.claim_seq = any (v_also)
+      select n.claim_seq
+      from unnest(v_also) as n (claim_seq)
+      cross join lateral (
+        select
+        from pyengine.in_flight as r
+        where r.status = 'PENDING' and r.queue = p_queue and r.application = p_application
+          and coalesce(r.partition_key, '') = '' and r.claim_seq = n.claim_seq
+        limit 1
+      ) as listed
       union all
       select r.claim_seq
       from pyengine.in_flight as r

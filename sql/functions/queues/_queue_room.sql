@@ -2,7 +2,8 @@
 --
 -- Counts are bounded by the limit they are compared with, so their cost does not grow with the backlog. What is left of earlier runs
 -- while somebody holds a snapshot is walked over once, see _count_from_here; but for a partitioned queue as a whole: there each
--- partition has a place of its own in the index.
+-- partition has a place of its own in the index. Each listed number is looked for by itself, in a subquery with a limit: `= any` would
+-- be a filter in a plan that was made while the table was empty, and walk over all of it.
 --
 -- Fence:  none.
 -- Repeat: removes claims that have left the rolling window, and only those.
@@ -55,9 +56,14 @@ begin
         union all
         (
           select
-          from pyengine.in_flight as f
-          where f.status = 'PENDING' and f.queue = p_queue and f.application = p_application
-            and coalesce(f.partition_key, '') = '' and f.claim_seq = any (v_queue.counted_also)
+          from unnest(v_queue.counted_also) as n (claim_seq)
+          cross join lateral (
+            select
+            from pyengine.in_flight as f
+            where f.status = 'PENDING' and f.queue = p_queue and f.application = p_application
+              and coalesce(f.partition_key, '') = '' and f.claim_seq = n.claim_seq
+            limit v_queue.concurrency + 1
+          ) as listed
           limit v_queue.concurrency + 1
         )
         union all
@@ -101,9 +107,14 @@ begin
           union all
           (
             select
-            from pyengine.in_flight as f
-            where f.status = 'PENDING' and f.queue = p_queue and f.application = p_application
-              and coalesce(f.partition_key, '') = '' and f.claim_seq = any (v_queue.counted_also) and f.executor_id = p_executor_id
+            from unnest(v_queue.counted_also) as n (claim_seq)
+            cross join lateral (
+              select
+              from pyengine.in_flight as f
+              where f.status = 'PENDING' and f.queue = p_queue and f.application = p_application
+                and coalesce(f.partition_key, '') = '' and f.claim_seq = n.claim_seq and f.executor_id = p_executor_id
+              limit v_queue.worker_concurrency + 1
+            ) as listed
           )
           union all
           (

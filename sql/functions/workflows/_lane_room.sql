@@ -45,10 +45,15 @@ begin
       where r.status = 'PENDING' and r.queue = p_queue and r.application = p_application
         and coalesce(r.partition_key, '') = p_partition_key and r.claim_seq >= v_queue.counted_from
       union all
-      select r.executor_id
-      from pyengine.in_flight as r
-      where r.status = 'PENDING' and r.queue = p_queue and r.application = p_application
-        and coalesce(r.partition_key, '') = p_partition_key and r.claim_seq = any (v_queue.counted_also)
+      select listed.executor_id
+      from unnest(v_queue.counted_also) as n (claim_seq)
+      cross join lateral (
+        select r.executor_id
+        from pyengine.in_flight as r
+        where r.status = 'PENDING' and r.queue = p_queue and r.application = p_application
+          and coalesce(r.partition_key, '') = p_partition_key and r.claim_seq = n.claim_seq
+        offset 0
+      ) as listed
     ) as f;
   end if;
 

@@ -96,9 +96,13 @@ begin
               and coalesce(f.partition_key, '') = l.partition_key and f.claim_seq >= v_queue.counted_from
             limit v_queue.partition_concurrency
           ) union all (
-            select from pyengine.in_flight as f
-            where f.status = 'PENDING' and f.queue = l.queue and f.application = l.application
-              and coalesce(f.partition_key, '') = l.partition_key and f.claim_seq = any (v_queue.counted_also)
+            select from unnest(v_queue.counted_also) as n (claim_seq)
+            cross join lateral (
+              select from pyengine.in_flight as f
+              where f.status = 'PENDING' and f.queue = l.queue and f.application = l.application
+                and coalesce(f.partition_key, '') = l.partition_key and f.claim_seq = n.claim_seq
+              limit v_queue.partition_concurrency
+            ) as listed
             limit v_queue.partition_concurrency
           )
         ) as running
@@ -112,10 +116,14 @@ begin
               and f.executor_id = p_executor_id
             limit v_queue.partition_worker_concurrency
           ) union all (
-            select from pyengine.in_flight as f
-            where f.status = 'PENDING' and f.queue = l.queue and f.application = l.application
-              and coalesce(f.partition_key, '') = l.partition_key and f.claim_seq = any (v_queue.counted_also)
-              and f.executor_id = p_executor_id
+            select from unnest(v_queue.counted_also) as n (claim_seq)
+            cross join lateral (
+              select from pyengine.in_flight as f
+              where f.status = 'PENDING' and f.queue = l.queue and f.application = l.application
+                and coalesce(f.partition_key, '') = l.partition_key and f.claim_seq = n.claim_seq
+                and f.executor_id = p_executor_id
+              limit v_queue.partition_worker_concurrency
+            ) as listed
             limit v_queue.partition_worker_concurrency
           )
         ) as mine

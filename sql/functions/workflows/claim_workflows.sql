@@ -8,7 +8,8 @@
 -- low_water, lanes_served_at: a row's seq, and the turn of the first partition, told when the look had to wade through what somebody's
 --   snapshot keeps from being removed (a longer walk than the rows need), or began at a mark: before the last row of a priority (in
 --   its partition) nothing was left that could be claimed, before that turn there was no partition. Rows can appear there later (a
---   transaction that began earlier, a takeover), so a mark is only for some looks.
+--   transaction that began earlier, a takeover), so a mark is only for some looks. A look from the head that waded and took nothing says
+--   'waded', with the place of the first row that is there, if the queue has no partitions.
 -- Fence:  the executor's lease; p_fence, minted by the client, becomes the fence of the rows.
 -- Repeat: the rows that carry p_fence are returned again, and no others are claimed while there are any.
 -- Locks:  fence (shared), the claim's own lock (orders a late original and its repeat), queue (try only, limited queues),
@@ -77,7 +78,9 @@ declare
   -- A thousand partitions are looked at, each more than once.
   v_lane_rows_before constant bigint := coalesce(pg_stat_get_xact_tuples_returned('pyengine.in_flight_lane_idx'::regclass), 0);
   v_lanes_before constant bigint := coalesce(pg_stat_get_xact_tuples_returned('pyengine.lanes_served_idx'::regclass), 0);
-  v_tells boolean;
+  v_has_mark constant boolean := num_nonnulls(p_from_priorities, p_from_served_at) > 0;
+  v_is_queue_long boolean;
+  v_has_waded boolean;
   v_lanes_served_at timestamptz;
   v_lock text;
   v_ids text[];
@@ -126,12 +129,15 @@ begin
   if v_ids is null then
     verdict := 'busy';
     return next;
-  elsif cardinality(v_ids) > 0 then
-    v_tells := num_nonnulls(p_from_priorities, p_from_served_at) > 0
-      or pg_stat_get_xact_tuples_returned('pyengine.in_flight_claim_idx'::regclass) - v_before > c_waded
-      or pg_stat_get_xact_tuples_returned('pyengine.in_flight_lane_idx'::regclass) - v_lane_rows_before > 2 * c_waded
-      or pg_stat_get_xact_tuples_returned('pyengine.lanes_served_idx'::regclass) - v_lanes_before > 2 * c_waded;
-    if v_tells then
+    return;
+  end if;
+
+  v_is_queue_long := pg_stat_get_xact_tuples_returned('pyengine.in_flight_claim_idx'::regclass) - v_before > c_waded;
+  v_has_waded := v_is_queue_long
+    or pg_stat_get_xact_tuples_returned('pyengine.in_flight_lane_idx'::regclass) - v_lane_rows_before > 2 * c_waded
+    or pg_stat_get_xact_tuples_returned('pyengine.lanes_served_idx'::regclass) - v_lanes_before > 2 * c_waded;
+  if cardinality(v_ids) > 0 then
+    if v_has_mark or v_has_waded then
       v_lanes_served_at := pyengine._first_turn(p_executor_id, p_queue, coalesce(p_from_served_at, '-infinity'));
     end if;
     return query
@@ -139,8 +145,15 @@ begin
       c.verdict, c.workflow_id, c.fence, c.fencing_token, c.name, c.class_name, c.config_name, c.inputs, c.queue,
       c.partition_key, c.priority, c.app_version, c.attempts, c.crashes, c.replay, c.deadline, c.parent_id, c.authenticated_user,
       c.assumed_role, c.authenticated_roles, c.attributes, c.schedule_name,
-      case when v_tells then c.seq end, case when c.partition_key is not null then v_lanes_served_at end
+      case when v_has_mark or v_has_waded then c.seq end, case when c.partition_key is not null then v_lanes_served_at end
     from pyengine._describe_claims(v_ids) as c;
+  -- Thousands of partitions that cannot be served now are no such walk: nothing would end it.
+  elsif v_is_queue_long and not v_has_mark then
+    verdict := 'waded';
+    select h.priority, h.seq
+    into priority, low_water
+    from pyengine._queue_head(p_executor_id, p_queue, coalesce(p_unversioned, false)) as h;
+    return next;
   end if;
 end;
 $function$;
@@ -148,4 +161,5 @@ $function$;
 comment on function pyengine.claim_workflows(
   bigint, bigint, bigint, text, integer, boolean, text, text[], integer[], bigint[], timestamptz
 ) is
-  'Take up to p_limit runnable workflows of a queue within its limits; one row says ''busy'' when its lock was lost. Raises WF001, WF101.';
+  'Take up to p_limit runnable workflows of a queue within its limits; or one row: ''busy'', its lock was lost, ''waded'', a long walk
+found none. Raises WF001, WF101.';

@@ -67,11 +67,19 @@ def held(executor: Executor, session_factory: Callable[..., Connection]) -> Iter
     holder.rollback()
 
 
+@pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "planned-on-empty"])
 @pytest.mark.parametrize("limit", ["concurrency", "worker_concurrency", "partition_concurrency"])
-def test_what_ran_is_walked_over_once_and_limits_stay_exact(held: Callable[..., Executor], limit: str) -> None:
+def test_what_ran_is_walked_over_once_and_limits_stay_exact(
+    executor: Executor, held: Callable[..., Executor], limit: str, is_warm: bool
+) -> None:
     key = "k" if limit.startswith("partition") else None
-    executor = held(key)
     put_queue(executor.connection, **{limit: 3})
+    if is_warm:
+        fill(executor.connection, "before", partition_key=key)
+        assert claim(executor, fence=6) == ["before"]
+        count_from_here(executor.connection)
+        executor.finish("before", 6)
+    held(key)
     fill(executor.connection, "long", partition_key=key)
     assert claim(executor, fence=7) == ["long"]
     fill(executor.connection, "a", "b", "c", "d", partition_key=key)

@@ -170,3 +170,35 @@ def test_a_limited_queue_is_not_waded_through_either(held: Executor) -> None:
     ids, count = claim_and_count(held, mark={2: found["low_water"]})
     assert ids == ["b"]
     assert count < 100
+
+
+@pytest.mark.parametrize("version", ["v1", None])
+def test_who_has_waded_and_has_no_room_is_told_where_work_begins(held: Executor, version: str | None) -> None:
+    put_queue(held.connection, concurrency=1)
+    for name in ("a", "b"):
+        enqueue(held.connection, name, priority=2, app_version=version)
+    assert claim(held, limit=1, fence=5) == ["a"]
+
+    (found,) = claim_rows(held)
+    assert (found["verdict"], found["workflow_id"]) == ("waded", None)
+    assert (found["priority"], found["low_water"]) == (2, seq(held.connection, "b"))
+    ids, few = claim_and_count(held, mark={2: found["low_water"]})
+    assert (ids, few < 100) == ([], True)
+    held.finish("a", 5)
+    assert claim(held, mark={2: found["low_water"]}) == ["b"]
+
+
+def test_the_first_of_both_versions_is_where_work_begins(held: Executor) -> None:
+    put_queue(held.connection, concurrency=1)
+    for name, version, priority in (("runs", "v1", 1), ("other", "v0", 1), ("none", None, 1), ("own", "v1", 1)):
+        enqueue(held.connection, name, app_version=version, priority=priority)
+    assert claim(held, limit=1) == ["runs"]
+
+    first = {each: claim_rows(held, unversioned=each)[0]["low_water"] for each in (True, False)}
+    assert first == {True: seq(held.connection, "none"), False: seq(held.connection, "own")}
+
+
+def test_an_empty_queue_that_is_long_to_walk_through_says_so_without_a_place(held: Executor) -> None:
+    (found,) = claim_rows(held)
+    assert (found["verdict"], found["priority"], found["low_water"]) == ("waded", None, None)
+    assert claim(held, queue="another") == []
