@@ -68,7 +68,7 @@ OVER_TIME = {
 }
 
 
-def draw_soak(result: dict[str, Any]) -> Path | None:
+def draw_soak(result: dict[str, Any], name: str = "soak") -> Path | None:
     """Everything that must not drift, over time."""
     pyplot = _pyplot()
     samples = result["samples"]
@@ -76,8 +76,12 @@ def draw_soak(result: dict[str, Any]) -> Path | None:
         return None
     figure, axes = pyplot.subplots(len(OVER_TIME), 1, figsize=(9, 9), sharex=True)
     for axis, (title, names) in zip(axes, OVER_TIME.items(), strict=True):
-        for name in names:
-            axis.plot([each["at"] for each in samples], [each[name] for each in samples], label=name, linewidth=1)
+        if held := result["load"].get("held"):
+            axis.axvspan(*held, color="0.93", label="somebody holds a snapshot")
+        for each in names:
+            axis.plot(
+                [sample["at"] for sample in samples], [sample[each] for sample in samples], label=each, linewidth=1
+            )
         axis.set_title(title, fontsize=10, loc="left")
         axis.set_ylim(bottom=0)
         axis.tick_params(labelsize=8)
@@ -87,7 +91,7 @@ def draw_soak(result: dict[str, Any]) -> Path | None:
     axes[-1].set_xlabel("seconds", fontsize=8)
     load = result["load"]
     caveat = f"{load['rate']:,.0f} 1-step workflows/s, finished ones kept for {load['keep_for']:g} s."
-    return _save(pyplot, figure, "soak", {**result, "caveat": f"{caveat} {result.get('caveat', '')}"})
+    return _save(pyplot, figure, name, {**result, "caveat": f"{caveat} {result.get('caveat', '')}"})
 
 
 def _save(pyplot: Any, figure: Any, name: str, about: dict[str, Any]) -> Path:

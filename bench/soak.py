@@ -1,6 +1,7 @@
 """An hour of steady load at half of what the executors can do, with retention: nothing may drift.
 
 Latency, sizes, memory and dead rows are sampled all along; in the end the first quarter is compared with the last one.
+Or somebody holds a snapshot in the middle: what was before is compared with its last quarter, and with what comes after.
 """
 
 from __future__ import annotations
@@ -8,11 +9,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any
 
 import psycopg
@@ -20,6 +19,7 @@ import typer
 
 from bench import plots, report
 from bench.cells import drain
+from bench.drift import Sample, verdict, verdict_of_hold
 from bench.program import Program, ProgramFailed
 from bench.stage import QUICK, Stage, stage
 from bench.systems import OURS
@@ -38,72 +38,6 @@ COUNTS = """
 select (select count(*) from pyengine.in_flight), (select count(*) from pyengine.workflows),
   (select coalesce(sum(n_tup_ins), 0)::bigint from pg_stat_user_tables where schemaname = 'pyengine'
     and relname = 'outcomes')"""
-
-
-@dataclass(frozen=True)
-class Sample:
-    at: float  # seconds since the load began
-    start_p50_ms: float
-    start_p99_ms: float
-    result_p50_ms: float
-    result_p99_ms: float
-    probes: int
-    table_mb: float
-    index_mb: float
-    dead_rows: int
-    in_flight: int
-    kept: int  # workflows, finished ones included
-    finished: int  # ever
-    executor_mb: float  # resident, of the largest
-    wal_mb: float  # since the load began
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What may have become of a figure: so many times as much, and so much besides, for what is small."""
-
-    times: float
-    besides: float
-
-
-# Generous: they tell a leak or a backlog, not a busy neighbour.
-BOUNDS = {
-    "start_p50_ms": Bound(1.5, 5.0),
-    "start_p99_ms": Bound(2.0, 25.0),
-    "result_p50_ms": Bound(1.5, 10.0),
-    "result_p99_ms": Bound(2.0, 50.0),
-    "table_mb": Bound(1.3, 16.0),
-    "index_mb": Bound(1.3, 16.0),
-    "dead_rows": Bound(2.0, 20_000),
-    "in_flight": Bound(2.0, 500),
-    "kept": Bound(1.3, 2_000),
-    "executor_mb": Bound(1.2, 10.0),
-}
-
-
-@dataclass(frozen=True)
-class Drift:
-    figure: str
-    first: float
-    last: float
-    allowed: float
-
-    @property
-    def is_too_much(self) -> bool:
-        return self.last > self.allowed
-
-
-def verdict(samples: Sequence[Sample], warm: float) -> list[Drift]:
-    """The medians of the first and of the last quarter of what was sampled once retention had begun to remove."""
-    steady = [sample for sample in samples if sample.at >= warm]
-    share = max(1, len(steady) // 4)
-    if len(steady) < 2:
-        return []
-    found = []
-    for figure, bound in BOUNDS.items():
-        first, last = (median(getattr(sample, figure) for sample in some) for some in (steady[:share], steady[-share:]))
-        found.append(Drift(figure, first, last, first * bound.times + bound.besides))
-    return found
 
 
 class Probe:
@@ -135,6 +69,32 @@ class Probe:
         self._thread.join()
 
 
+class Snapshot:
+    """Of somebody who has nothing to do with the engine."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._holder: Any = None
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.hold(False)
+
+    def hold(self, wanted: bool) -> None:
+        """Take it, or let go of it; neither, when that is how it is."""
+        if wanted and self._holder is None:
+            self._holder = psycopg.connect(self._url)
+            self._holder.execute("set transaction isolation level repeatable read")
+            self._holder.execute("select pg_current_snapshot()")
+            print("the snapshot is held", file=sys.stderr, flush=True)
+        elif not wanted and self._holder is not None:
+            self._holder.close()
+            self._holder = None
+            print("the snapshot is gone", file=sys.stderr, flush=True)
+
+
 @dataclass(frozen=True)
 class Load:
     seconds: float
@@ -142,6 +102,15 @@ class Load:
     keep_for: float
     rate: float
     naptime: float = 60.0  # of autovacuum
+    hold: float = 0.0  # so many seconds, in the middle, somebody holds a snapshot
+
+    @property
+    def held(self) -> tuple[float, float] | None:
+        """From when to when."""
+        if not self.hold:
+            return None
+        begin = max(self.warm, (self.seconds - self.hold) / 2)
+        return begin, begin + self.hold
 
     @property
     def warm(self) -> float:
@@ -166,10 +135,12 @@ def measure(on: Stage, load: Load) -> list[Sample]:
 
         workers = [program("work", "launched") for _ in range(EXECUTORS)]
         presser = program("press", "pressing", queue="load", rate=load.rate, callers=OURS.callers)
+        snapshot = stack.enter_context(Snapshot(url))
         probe = Probe(program("watch", "", pause=min(PROBE_SECONDS, load.every / 5)))
         with psycopg.connect(url, autocommit=True) as connection:
             begin, wal = time.monotonic(), on.usage().wal
             while (at := len(samples) * load.every) < load.seconds:
+                snapshot.hold(load.held is not None and load.held[0] <= at < load.held[1])
                 time.sleep(max(0.0, begin + at + load.every - time.monotonic()))
                 if probe.failure is not None:
                     raise probe.failure
@@ -220,30 +191,34 @@ def soak(
     every: Annotated[float, typer.Option(help="Seconds between two samples.")] = 10.0,
     keep_for: Annotated[float, typer.Option(help="Retention in seconds. 0: a tenth of the time, at most 120.")] = 0.0,
     rate: Annotated[float, typer.Option(help="1-step workflows a second. 0: half of what the executors drain.")] = 0.0,
+    hold: Annotated[float, typer.Option(help="Seconds in the middle for which somebody holds a snapshot.")] = 0.0,
     keep: Annotated[bool, typer.Option(help="Write bench/results/.")] = True,
 ) -> None:
     """Steady load for an hour: no drift in latency, bloat, memory. Exit 1 if there is one."""
+    name = "soak-snapshot" if hold else "soak"
     keep_for = keep_for or min(120.0, seconds / 10)
     with stage(QUICK) as on:
-        load = Load(seconds, every, keep_for, rate or capacity(on) / 2, _vacuum_in_time(on, seconds))
+        load = Load(seconds, every, keep_for, rate or capacity(on) / 2, _vacuum_in_time(on, seconds), hold)
+        if load.held is not None and load.held[1] + load.keep_for > seconds:
+            raise typer.BadParameter(f"{seconds:g} s are too short: the snapshot goes at {load.held[1]:g} s")
         print(
             f"soak: {load.rate:,.0f} 1-step workflows/s for {seconds:g} s, kept for {keep_for:g} s, "
             f"autovacuum every {load.naptime:g} s",
             file=sys.stderr,
         )
         samples = measure(on, load)
-    found = verdict(samples, load.warm)
+    found = verdict(samples, load.warm) if load.held is None else verdict_of_hold(samples, load.warm, load.held)
     result = {
-        **on.about, "load": asdict(load), "executors": EXECUTORS,
+        **on.about, "load": {**asdict(load), "held": load.held}, "executors": EXECUTORS,
         "verdict": [{**asdict(drift), "is_too_much": drift.is_too_much} for drift in found],
         "samples": [asdict(sample) for sample in samples],
     }  # fmt: skip
     for drift in found:
         said = "DRIFT" if drift.is_too_much else "ok"
-        print(f"{drift.figure:<14} {drift.first:12.2f} -> {drift.last:12.2f}  (at most {drift.allowed:12.2f})  {said}")
+        print(f"{drift.figure:<21} {drift.first:12.2f} -> {drift.last:12.2f}  (at most {drift.allowed:12.2f})  {said}")
     if keep:
-        print(report.write("soak", result))
-        if path := plots.draw_soak(result):
+        print(report.write(name, result))
+        if path := plots.draw_soak(result, name):
             print(path)
     if not found:
         print("soak: too short for a verdict", file=sys.stderr)
