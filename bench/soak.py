@@ -1,7 +1,7 @@
 """An hour of steady load at half of what the executors can do, with retention: nothing may drift.
 
 Latency, sizes, memory and dead rows are sampled all along; in the end the first quarter is compared with the last one.
-Or somebody holds a snapshot in the middle: what was before is compared with its last quarter, and with what comes after.
+Or somebody holds a snapshot in the middle: what was before is compared with its last quarter, and with what follows.
 """
 
 from __future__ import annotations
