@@ -21,6 +21,7 @@ from bench import plots, report
 from bench.cells import drain
 from bench.drift import Sample, verdict, verdict_of_hold
 from bench.program import Program, ProgramFailed
+from bench.snapshot import Snapshot
 from bench.stage import QUICK, Stage, stage
 from bench.systems import OURS
 
@@ -67,32 +68,6 @@ class Probe:
     def end(self) -> None:
         self._client.tell_to_end()
         self._thread.join()
-
-
-class Snapshot:
-    """Of somebody who has nothing to do with the engine."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._holder: Any = None
-
-    def __enter__(self) -> Snapshot:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.hold(False)
-
-    def hold(self, wanted: bool) -> None:
-        """Take it, or let go of it; neither, when that is how it is."""
-        if wanted and self._holder is None:
-            self._holder = psycopg.connect(self._url)
-            self._holder.execute("set transaction isolation level repeatable read")
-            self._holder.execute("select pg_current_snapshot()")
-            print("the snapshot is held", file=sys.stderr, flush=True)
-        elif not wanted and self._holder is not None:
-            self._holder.close()
-            self._holder = None
-            print("the snapshot is gone", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from bench.hosts import Host
 from bench.hosts import hosts as simulated
 from bench.program import Program
 from bench.report import quantile
+from bench.snapshot import Snapshot
 from bench.stage import Scale, Stage, Usage
 from bench.systems import OURS, System
 
@@ -124,9 +125,7 @@ def drain(
     patience = max(30.0, stage.scale.seconds * 10)
     with stage.database(system) as url, ExitStack() as stack:
         if holds_snapshot:
-            holder = stack.enter_context(psycopg.connect(url))
-            holder.execute("set transaction isolation level repeatable read")
-            holder.execute("select pg_current_snapshot()")
+            stack.enter_context(Snapshot(url)).hold(True)
         places: list[Host | None] = [None]
         if hosts > 1:
             places = list(stack.enter_context(simulated(hosts, url)))

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench import drift, plots, report, soak
 from bench.drift import Sample
+from bench.snapshot import Snapshot
 from bench.soak import Load
 from bench.stage import Stage
 
@@ -40,7 +41,7 @@ def test_a_snapshot_is_held_in_the_middle_of_it(stage: Stage) -> None:
     holders = []
     with (
         stage.database() as url,
-        soak.Snapshot(url) as snapshot,
+        Snapshot(url) as snapshot,
         psycopg.connect(stage.url, autocommit=True) as session,
     ):
         for wanted in (False, True, True, False, True):
