@@ -4,6 +4,7 @@ none of it is lost.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,22 +37,28 @@ def held(part: str | None, session_factory: Callable[..., Connection]) -> Iterat
     holder.rollback()
 
 
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[Mark | None]:
+    """Where looks at queues began."""
+    found: list[Mark | None] = []
+    learn = LowWater.learn
+
+    def seen(self: LowWater, claims: Any, mark: Mark | None, *instants: float) -> None:
+        found.append(mark)
+        learn(self, claims, mark, *instants)
+
+    monkeypatch.setattr(LowWater, "learn", seen)
+    return found
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_work_is_found_behind_what_is_gone_and_what_comes_late_before_it(
     launch: Launch,
     part: str | None,
     held: Connection,
     session_factory: Callable[..., Connection],
-    monkeypatch: pytest.MonkeyPatch,
+    begun: list[Mark | None],
 ) -> None:
-    begun: list[Mark | None] = []
-    learn = LowWater.learn
-
-    def seen(self: LowWater, claims: Any, mark: Mark | None, *instants: float) -> None:
-        begun.append(mark)
-        learn(self, claims, mark, *instants)
-
-    monkeypatch.setattr(LowWater, "learn", seen)
     work = Queue("work", partition_queue=part is not None)
     ran: list[str] = []
 
@@ -82,3 +89,27 @@ def test_work_is_found_behind_what_is_gone_and_what_comes_late_before_it(
     late.commit()
     wait_until(lambda: "late" in ran, what="the row from before the mark", timeout_seconds=60)
     assert sorted(ran) == sorted(["late", *map(str, range(done))])
+
+
+@pytest.mark.parametrize("part", [None])
+@pytest.mark.usefixtures("held")
+def test_who_has_no_room_does_not_wade_each_time_and_goes_on_when_there_is(
+    launch: Launch, begun: list[Mark | None]
+) -> None:
+    work, room = Queue("work", concurrency=1), threading.Event()
+
+    @DBOS.workflow()
+    def flow(name: str) -> str:
+        assert room.wait(90)
+        return name
+
+    launch(application_version="v1")
+    handles = []
+
+    def is_begun_at_a_mark() -> bool:
+        handles.append(work.enqueue(flow, f"{len(handles)}"))
+        return any(begun)
+
+    wait_until(is_begun_at_a_mark, what="a look that begins at a mark", timeout_seconds=60)
+    room.set()
+    assert [handle.get_result() for handle in handles] == [f"{number}" for number in range(len(handles))]
