@@ -33,7 +33,8 @@ register_executor = Function(
 hold_liveness: Function[bool] = Function("hold_liveness", _EXECUTOR)
 tick = Function(
     "tick",
-    _EXECUTOR + ", held_fences bigint[], queues text[], accepts_unversioned boolean, looks_for_the_dead boolean",
+    _EXECUTOR + ", held_fences bigint[], queues text[], accepts_unversioned boolean, looks_for_the_dead boolean, "
+    "seeks_claims boolean",
     rows.Tick,
 )
 rest_executor = Function(

@@ -24,6 +24,8 @@ LAG_SECONDS = 1.0
 # Looks from the head have a tenth of the time. An expensive one waits longer for the next, but not for ever.
 _COST = 10.0
 _LONGEST_SECONDS = 5.0
+# But more than a fifth of the time is not spent on them even so.
+_COST_AT_LEAST = 4.0
 # A look from all heads that takes longer than this is made in parts: by turns some partitions, and the order of all.
 _LONG_SECONDS = 0.05
 _PARTS = 17
@@ -166,7 +168,7 @@ class LowWater:
         if not self.is_wading:
             self._full_at = 0.0
         elif not self._goes_by_parts():
-            self._full_at = now + min(_COST * took, _LONGEST_SECONDS)
+            self._full_at = now + min(_COST * took, max(_LONGEST_SECONDS, _COST_AT_LEAST * took))
         elif mark is None:
             self._full_at = now + min(_COST * took, _PART_SECONDS)
         else:

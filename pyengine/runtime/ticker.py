@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 TICK_SECONDS = 1.0
 # Two looks at a lock lie half a second apart.
 _LOOK_AGAIN_SECONDS = 0.52
+# What is looked for with the beat or the tick waits for so long at most, when it takes a long walk to see it.
+_LONGEST_PROBE_SECONDS = 5.0
+_LONGEST_SEEK_SECONDS = 60.0
 _NEVER = float("inf")
 _REASONS = {
     "cancelled": "The workflow was cancelled",
@@ -51,7 +54,9 @@ class Ticker:
         # Before this instant nobody is looked for: who lost its own connection is not the one to say who is dead.
         self._looks_from = 0.0
         self._looks_again = False
-        self._probes = Probes()
+        # Of queues that hold work, and of claims that this process does not know of.
+        self._probes = Probes(_LONGEST_PROBE_SECONDS)
+        self._seeks = Probes(_LONGEST_SEEK_SECONDS)
         self._session: Session | None = None
         self._holder: Identity | None = None
         self._rest = rest
@@ -143,6 +148,7 @@ class Ticker:
                 self._looks_from = now + self._beat_seconds
             looks = now >= self._looks_from
             probed = executor.dispatcher.probed() if self._probes.are_due(now) else []
+            seeks = is_beat and self._seeks.are_due(now)
             tick = session.one(
                 calls.tick,
                 **identity.owner,
@@ -150,9 +156,12 @@ class Ticker:
                 queues=probed,
                 accepts_unversioned=executor.accepts_unversioned,
                 looks_for_the_dead=None if is_beat else looks,
+                seeks_claims=seeks,
             )
-            if probed:
-                self._probes.took(time.monotonic() - now, now)
+            # Which of two looks took long is not known: both are put off, and the short one comes back by itself.
+            for probes, was_made in ((self._probes, bool(probed)), (self._seeks, seeks)):
+                if was_made:
+                    probes.took(time.monotonic() - now, now)
             if is_beat:
                 self._last_beat = now
                 if self._rest is not None:

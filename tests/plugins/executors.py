@@ -114,10 +114,14 @@ class Executor:
         return self.tick(list(held), queues)
 
     def tick(
-        self, held: list[int] | None = None, queues: list[str] | None = None, looks_for_the_dead: bool | None = None
+        self,
+        held: list[int] | None = None,
+        queues: list[str] | None = None,
+        looks_for_the_dead: bool | None = None,
+        seeks_claims: bool = True,
     ) -> Row:
         given = {"held_fences": held, "queues": queues or [], "accepts_unversioned": True}
-        given |= {"looks_for_the_dead": looks_for_the_dead}
+        given |= {"looks_for_the_dead": looks_for_the_dead, "seeks_claims": seeks_claims}
         return row(self.connection, "tick", **self.me, **given)
 
     def hold_liveness(self) -> bool:

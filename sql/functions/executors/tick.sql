@@ -2,8 +2,9 @@
 --
 -- p_looks_for_the_dead not null = a round of housekeep, if one is due; its duties come back. Never in a beat: the round locks rows of others,
 -- and a beat its own, so that a supervisor's beat, which takes several in the order of their ids, could meet both in a circle.
--- p_held_fences not null = a beat: the lease is renewed, and claims that the caller does not list and that are older than a third of
---   the TTL come back as unheld_fences (their reply was lost; the caller runs them). null = no beat, and nothing is written.
+-- p_held_fences not null = a beat: the lease is renewed. null = no beat, and nothing is written.
+-- p_seeks_claims, in a beat: claims that the caller does not list and that are older than a third of the TTL come back as unheld_fences
+--   (their reply was lost; the caller runs them). It walks over whatever the executor has run that a held snapshot keeps.
 -- Fence: the renewal and the dead mark meet on the executor's row, and a mark is final. An expired lease that nobody has acted on is
 --   renewed: time never refuses.
 -- Repeat: renews again. Interrupts are deleted only when they are old, so a lost reply loses none.
@@ -18,7 +19,8 @@ create or replace function pyengine.tick(
   p_held_fences bigint[],
   p_queues text[],
   p_accepts_unversioned boolean,
-  p_looks_for_the_dead boolean
+  p_looks_for_the_dead boolean,
+  p_seeks_claims boolean
 )
 returns table (
   server_time timestamptz,
@@ -84,7 +86,7 @@ begin
   holds_liveness := v_me.liveness_pid is not null;
   unheld_fences := '{}';
 
-  if p_held_fences is not null then
+  if p_held_fences is not null and p_seeks_claims then
     unheld_fences := array(
       select distinct i.fence
       from pyengine.in_flight as i
@@ -108,5 +110,5 @@ begin
 end;
 $function$;
 
-comment on function pyengine.tick(bigint, bigint, bigint[], text[], boolean, boolean) is
+comment on function pyengine.tick(bigint, bigint, bigint[], text[], boolean, boolean, boolean) is
   'Beat or keep house, and tell an executor what concerns it: unheld claims, interrupts, queues with work. Raises WF001.';

@@ -41,8 +41,24 @@ def test_claims_nobody_holds_come_back_after_a_beat(executor: Executor, clock: C
 
     assert executor.beat(5)["unheld_fences"] == []
     clock.advance(6)
+    assert executor.tick([5], seeks_claims=False)["unheld_fences"] == []
     assert executor.beat(5)["unheld_fences"] == [6]
     assert executor.tick()["unheld_fences"] == []
+
+
+def test_a_beat_that_seeks_no_claims_walks_over_none(executor: Executor) -> None:
+    for number in range(20):
+        executor.start(f"{number}", fence=number + 1)
+
+    def walked(seeks_claims: bool) -> int:
+        name = "pg_stat_get_xact_tuples_returned('pyengine.in_flight_executor_idx'::regclass)"
+        with executor.connection.transaction():
+            before = read(executor.connection, f"select coalesce({name}, 0) as n")[0]["n"]
+            executor.tick([], seeks_claims=seeks_claims)
+            found: int = read(executor.connection, f"select coalesce({name}, 0) as n")[0]["n"] - before
+            return found
+
+    assert (walked(False), walked(True)) == (0, 20)
 
 
 def test_interrupts_are_told_again_until_they_are_old(executor: Executor, clock: Clock) -> None:
