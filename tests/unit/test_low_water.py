@@ -91,7 +91,8 @@ def test_looks_from_the_head_have_a_tenth_of_the_time(queue: Queue) -> None:
 @pytest.mark.parametrize(("took", "longest"), [(0.6, 5.0), (1.2, 5.0), (30.0, 120.0)])
 def test_they_are_made_every_few_seconds_or_for_a_fifth_of_the_time(queue: Queue, took: float, longest: float) -> None:
     queue.wade((0, 10))
-    queue.look((0, 10), took=took)
+    queue.wait(10)
+    assert queue.look((0, 10), took=took) is None
     since = queue.now
     while queue.low_water.mark(queue.now, unversioned=False) is not None:
         queue.wait(0.1)
