@@ -87,7 +87,8 @@ begin
     where r.application = v_rule.application;
   end if;
 
-  if not remaining then
+  -- To find the oldest header is a long walk while somebody holds a snapshot: not without reason.
+  if not remaining and exists (select from pyengine.former_executors as x where x.handed_over_at < v_before) then
     -- No outcome is older than its header, and no executor is handed over before it has ended its last workflow.
     delete from pyengine.former_executors as f
     where f.ctid = any (array(
