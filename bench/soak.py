@@ -84,7 +84,8 @@ class Load:
         """From when to when."""
         if not self.hold:
             return None
-        begin = max(self.warm, (self.seconds - self.hold) / 2)
+        # Dead rows go up and down with each vacuum: what was before is that of some.
+        begin = max(self.warm + 3 * self.naptime, (self.seconds - self.hold) / 2)
         return begin, begin + self.hold
 
     @property

@@ -37,7 +37,7 @@ def test_a_moment_of_steady_load(stage: Stage, tmp_path: Path, monkeypatch: pyte
 
 def test_a_snapshot_is_held_in_the_middle_of_it(stage: Stage) -> None:
     load = Load(seconds=30.0, every=0.5, keep_for=0.2, rate=40.0, naptime=1.0, hold=4.0)
-    assert load.held == (13.4, 17.4)
+    assert load.held == (16.4, 20.4)
     holders = []
     with (
         stage.database() as url,
