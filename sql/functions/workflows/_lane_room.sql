@@ -1,5 +1,7 @@
 -- _lane_room: how many more workflows of one partition may start now, by the limits per partition; at most p_limit.
 --
+-- Each listed number is looked for by itself (see _queue_room); `offset 0` keeps that subquery one.
+--
 -- Fence:  none.
 -- Repeat: sets the lane aside again.
 -- Locks:  the caller holds the lane, and the queue's lock when there are limits, since earlier statements.

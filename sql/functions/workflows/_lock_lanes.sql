@@ -9,6 +9,8 @@
 -- Probes are scalar subqueries with a limit: an "exists" under "or" may be planned as one hash of everything that is enqueued.
 -- They ask for the order of in_flight_lane_idx, so that none is planned with another index.
 --
+-- Runs are counted as in _queue_room: each listed number by itself.
+--
 -- Fence:  the caller holds the lease.
 -- Repeat: a second call finds lanes that this transaction has locked itself.
 -- Locks:  lanes (no key update, skip locked).
